@@ -1,0 +1,184 @@
+// Package state is the contract of keyed state: what an operator may do with
+// the state of the keys it owns, and how that state becomes files. A backend
+// (arena in memory, pebble on disk) serves one operator of one task and is used
+// by that task's goroutine alone, except where a method says otherwise. Every
+// backend writes and reads the same segments. It must not know operators,
+// tasks, barriers' alignment or where files are kept.
+package state
+
+import (
+	"errors"
+	"iter"
+)
+
+// Slot names a key within a backend. It is valid until the next Advance or
+// Freeze, which may move or drop keys that hold nothing.
+type Slot uint32
+
+// ID numbers a state of an operator, in the order of Options.Descriptors.
+type ID uint16
+
+// Form says how a state is kept: one value a key, or many entries a key.
+type Form uint8
+
+// The forms of state. A list is entries whose keys are 8 bytes big-endian.
+const (
+	Single  Form = iota + 1 // value, reducing, aggregating, framed list: one byte string
+	Entries                 // hosted map and list: an ordered map of byte strings
+)
+
+// TTLOn says what restarts a state's time to live.
+type TTLOn uint8
+
+// When a time to live starts anew.
+const (
+	TTLNever TTLOn = iota
+	TTLOnWrite
+	TTLOnReadWrite
+)
+
+// Descriptor is one named state. Name and not position ties it to what is in
+// files, so that states may be added, dropped and reordered.
+type Descriptor struct {
+	Name  string
+	Form  Form
+	TTLMs int64
+	TTLOn TTLOn
+}
+
+// Limits of keyed state.
+const (
+	MaxStates        = 64
+	MaxKeyBytes      = 4096
+	MaxEntryKeyBytes = 4096
+	MaxValueBytes    = 1 << 20
+)
+
+// Errors of this package that callers branch on.
+var (
+	ErrTooLarge = errors.New("state value is over its limit")
+	ErrDamaged  = errors.New("state segment is damaged")
+)
+
+// Keys is a batch of canonical keys: key i is Bytes[Offsets[i]:Offsets[i+1]].
+type Keys struct {
+	Bytes   []byte
+	Offsets []int32
+}
+
+// Backend holds the keyed state and the timers of one operator of one task.
+//
+// Byte slices that it returns are views: they hold until the next call of any
+// method that writes, and must not be changed, save those of Mutable. Slices
+// given to it are copied.
+type Backend interface {
+	// Advance sets the clock that times to live are measured by (processing
+	// time in microseconds, never running back) and drops a bounded number of
+	// what has expired.
+	Advance(clockMicros int64)
+
+	// Resolve finds or makes the slot of every key; out[i] belongs to key i.
+	// Once a batch; it allocates nothing when the keys are known.
+	Resolve(keys Keys, hashes []uint64, out []Slot) []Slot
+	// Key gives back the canonical key and hash of a slot.
+	Key(s Slot) (key []byte, hash uint64)
+
+	// Get reads a Single state; false if absent or expired.
+	Get(s Slot, id ID) ([]byte, bool)
+	Put(s Slot, id ID, value []byte) error
+	// Mutable gives size bytes in place, marked dirty: what was there if the
+	// size is the same, else zeros. The view holds until the next Freeze,
+	// Advance or write to the same slot and id.
+	Mutable(s Slot, id ID, size int) []byte
+	Clear(s Slot, id ID) // all entries, for a state of form Entries
+
+	GetEntry(s Slot, id ID, key []byte) ([]byte, bool)
+	PutEntry(s Slot, id ID, key, value []byte) error
+	DeleteEntry(s Slot, id ID, key []byte)
+	// AppendEntry adds at the end of a list.
+	AppendEntry(s Slot, id ID, value []byte) error
+	// Scan yields the entries after the key `after` (nil: from the first) in
+	// bytewise key order. The backend must not be written while it runs.
+	Scan(s Slot, id ID, after []byte) iter.Seq2[[]byte, []byte]
+
+	// Timers are state too: a set of (key, kind, time, name) ordered by time.
+	SetTimer(s Slot, t Timer)
+	DeleteTimer(s Slot, t Timer)
+	// Due yields the earliest due timer of each key, at or below upTo, in order
+	// of (time, key hash, name), and removes what it yields, at most max. Called
+	// again until it yields nothing.
+	Due(kind TimerKind, upTo int64, max int, out []Firing) []Firing
+	// NextTimer is the earliest timer of a kind; false if there is none.
+	NextTimer(kind TimerKind) (int64, bool)
+
+	// Keys yields every live key (for scans of live state and for tests).
+	Keys() iter.Seq[Slot]
+	Stats() Stats
+
+	// Freeze ends a generation: what changed since the last one is handed over
+	// as an immutable view, in well under a millisecond whatever the size. One
+	// Frozen at a time: the last must be released first.
+	Freeze() Frozen
+	// Load brings in entries of segments, oldest segment first; used before the
+	// first Resolve. Entries are as Frozen yields them.
+	Load(e Entry) error
+
+	Close() error
+}
+
+// TimerKind tells the two clocks apart.
+type TimerKind uint8
+
+// The kinds of timers.
+const (
+	EventTime TimerKind = iota + 1
+	ProcessingTime
+)
+
+// Timer is one timer of a key; Name numbers the operator's timer names.
+type Timer struct {
+	Kind TimerKind
+	Name uint16
+	Time int64
+}
+
+// Firing is a timer that is due.
+type Firing struct {
+	Slot  Slot
+	Timer Timer
+}
+
+// Frozen is what changed in one generation. It is read by another goroutine
+// while the task goes on writing to the next generation.
+type Frozen interface {
+	// Entries yields the changes sorted by (Hash, State, Key, Sub): the order
+	// of segments. It may sort, and is called once, off the task's goroutine.
+	Entries() iter.Seq[Entry]
+	Len() int
+	// Release gives back the memory that the generation held. Any goroutine.
+	Release()
+}
+
+// Entry is one line of a segment: the unit of files, of restore and of merging.
+type Entry struct {
+	Hash  uint64
+	State string // a descriptor's name; TimerState for timers
+	Key   []byte // the canonical key
+	Sub   []byte // entry key within the state; timers: kind, time, name; nil for Single
+	Value []byte // with the expiry time in front if the state has a time to live
+	// Tombstone deletes (Hash, State, Key, Sub); with Sub nil and a state of
+	// form Entries it deletes every entry that older segments hold.
+	Tombstone bool
+}
+
+// TimerState is the reserved name under which timers stand in segments.
+const TimerState = "$timers"
+
+// Stats are a backend's sizes.
+type Stats struct {
+	Keys       int
+	StateBytes int64 // keys and values that are live
+	TotalBytes int64 // memory held for them
+	Timers     int
+	DirtyKeys  int
+}
