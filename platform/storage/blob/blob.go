@@ -24,9 +24,9 @@ type Info struct {
 }
 
 // Store keeps objects. Put is atomic: an object is whole or absent, also after
-// a crash; with Options.Sync it is on the disk before Put returns. Names are
-// slash-separated, [A-Za-z0-9._-] between slashes, at most 512 bytes. All
-// methods may be used by many goroutines.
+// a crash; a store that syncs has it on the disk before Put returns. Names are
+// as CheckName says, and none is a folder of another. All methods may be used
+// by many goroutines.
 type Store interface {
 	// Put writes an object that does not exist yet; ErrExists otherwise.
 	Put(ctx context.Context, name string, r io.Reader) (Info, error)

@@ -7,12 +7,14 @@
 package state
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"iter"
 )
 
 // Slot names a key within a backend. It is valid until the next Advance or
-// Freeze, which may move or drop keys that hold nothing.
+// Freeze, which may drop keys that hold nothing.
 type Slot uint32
 
 // ID numbers a state of an operator, in the order of Options.Descriptors.
@@ -46,7 +48,25 @@ type Descriptor struct {
 	TTLOn TTLOn
 }
 
-// Limits of keyed state.
+// Options open a backend. ID i is Descriptors[i].
+type Options struct {
+	Descriptors []Descriptor
+	Loading     Loading
+}
+
+// Loading says what Load makes of entries.
+type Loading uint8
+
+// LoadUnchanged is for a job that goes on from its own checkpoint: what was
+// loaded stands in files already. LoadChanged is for a job that starts from
+// another's state: its first checkpoint must hold everything.
+const (
+	LoadUnchanged Loading = iota
+	LoadChanged
+)
+
+// Limits of keyed state. Keys are refused by who computes them; a backend
+// refuses values and entry keys.
 const (
 	MaxStates        = 64
 	MaxKeyBytes      = 4096
@@ -83,7 +103,8 @@ type Backend interface {
 	// Key gives back the canonical key and hash of a slot.
 	Key(s Slot) (key []byte, hash uint64)
 
-	// Get reads a Single state; false if absent or expired.
+	// Get reads a Single state; false if absent or expired. With TTLOnReadWrite
+	// reading restarts the time to live, which marks the value as changed.
 	Get(s Slot, id ID) ([]byte, bool)
 	Put(s Slot, id ID, value []byte) error
 	// Mutable gives size bytes in place, marked dirty: what was there if the
@@ -120,7 +141,8 @@ type Backend interface {
 	// Frozen at a time: the last must be released first.
 	Freeze() Frozen
 	// Load brings in entries of segments, oldest segment first; used before the
-	// first Resolve. Entries are as Frozen yields them.
+	// first Resolve. Entries are as Frozen yields them. Entries of a state that
+	// the backend has no descriptor for are passed over: it was dropped.
 	Load(e Entry) error
 
 	Close() error
@@ -152,7 +174,9 @@ type Firing struct {
 // while the task goes on writing to the next generation.
 type Frozen interface {
 	// Entries yields the changes sorted by (Hash, State, Key, Sub): the order
-	// of segments. It may sort, and is called once, off the task's goroutine.
+	// of segments. It may sort, and runs off the task's goroutine. It may be
+	// called again until Release, so that a write that failed can be repeated.
+	// An entry's slices hold until the next one is yielded.
 	Entries() iter.Seq[Entry]
 	Len() int
 	// Release gives back the memory that the generation held. Any goroutine.
@@ -165,10 +189,37 @@ type Entry struct {
 	State string // a descriptor's name; TimerState for timers
 	Key   []byte // the canonical key
 	Sub   []byte // entry key within the state; timers: kind, time, name; nil for Single
-	Value []byte // with the expiry time in front if the state has a time to live
+	Value []byte
+	// Expires is when the value ends, in microseconds of processing time; 0 is
+	// never. It stands beside the value and not in it, so that a state may gain
+	// or lose its time to live between two revisions of a pipeline.
+	Expires int64
 	// Tombstone deletes (Hash, State, Key, Sub); with Sub nil and a state of
 	// form Entries it deletes every entry that older segments hold.
 	Tombstone bool
+}
+
+// TimerSubBytes is the length of a timer's Sub.
+const TimerSubBytes = 11
+
+// AppendTimerSub appends the bytes under which a timer stands in a segment:
+// kind, time (8 bytes big-endian, sign flipped), name (2 bytes big-endian).
+func AppendTimerSub(dst []byte, t Timer) []byte {
+	dst = append(dst, byte(t.Kind))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(t.Time)^1<<63)
+	return binary.BigEndian.AppendUint16(dst, t.Name)
+}
+
+// ParseTimerSub reads what AppendTimerSub wrote.
+func ParseTimerSub(sub []byte) (Timer, error) {
+	if len(sub) != TimerSubBytes || sub[0] < byte(EventTime) || sub[0] > byte(ProcessingTime) {
+		return Timer{}, fmt.Errorf("read timer %x: %w", sub, ErrDamaged)
+	}
+	return Timer{
+		Kind: TimerKind(sub[0]),
+		Time: int64(binary.BigEndian.Uint64(sub[1:]) ^ 1<<63),
+		Name: binary.BigEndian.Uint16(sub[9:]),
+	}, nil
 }
 
 // TimerState is the reserved name under which timers stand in segments.
