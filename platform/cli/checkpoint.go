@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
+)
+
+func (a *app) checkpointCommand() *cobra.Command {
+	return group("checkpoint", "Checkpoints: what a pipeline restarts from",
+		"A checkpoint holds a pipeline's state, positions and prepared output at one moment.",
+		a.checkpointList())
+}
+
+func (a *app) checkpointList() *cobra.Command {
+	var o format
+	cmd := &cobra.Command{
+		Use: "list PIPELINE", Aliases: []string{"ls"}, Short: "List the checkpoints that are kept, newest first",
+		Example:           "  weir checkpoint list flights\n  weir checkpoint list flights -o json | jq '.[0].id'",
+		Args:              names("PIPELINE"),
+		ValidArgsFunction: a.completeName(pipelineNames),
+		RunE: a.call(func(cmd *cobra.Command, c *clients, args []string) error {
+			r, err := c.pipelines.ListCheckpoints(cmd.Context(), connect.NewRequest(&weirv1.ListCheckpointsRequest{Namespace: a.namespace, Name: args[0]}))
+			if err != nil {
+				return fmt.Errorf("list checkpoints of pipeline %q: %w", args[0], err)
+			}
+			if o == formatJSON {
+				return printJSONList(a.env.Stdout, r.Msg.GetCheckpoints())
+			}
+			if len(r.Msg.GetCheckpoints()) == 0 {
+				a.confirm("pipeline %s has no checkpoint yet", args[0])
+				return nil
+			}
+			t := newTable(">ID", ">REVISION", ">ATTEMPT", "COMMITTED", "PUBLISHED", ">NEW", ">TOTAL", ">TOOK")
+			for _, k := range r.Msg.GetCheckpoints() {
+				published := "yes"
+				if !k.GetPublished() {
+					published = "no"
+				}
+				t.row(fmt.Sprint(k.GetId()), fmt.Sprint(k.GetRevision()), fmt.Sprint(k.GetAttempt()), moment(k.GetCommitted()), published,
+					size(k.GetSizeBytes()), size(k.GetTotalBytes()), span(time.Duration(k.GetDurationMs())*time.Millisecond))
+			}
+			return t.print(a.env.Stdout, a.out())
+		}),
+	}
+	outputFlag(cmd, &o, formatTable, formatJSON)
+	return cmd
+}

@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Local runs what needs more than the API: servers and jobs in this process.
+// The main package fills it in; a nil function makes its command refuse.
+type Local struct {
+	RunServer  func(ctx context.Context, o ServerOptions) error
+	RunDev     func(ctx context.Context, o DevOptions) error
+	RunBounded func(ctx context.Context, o RunOptions) error
+	RunTest    func(ctx context.Context, o TestOptions) error
+}
+
+// Durability says when the embedded log syncs to disk.
+type Durability string
+
+// Interval survives the death of the process, and loses at most the last sync
+// interval on a power cut; Strict loses nothing.
+const (
+	Interval Durability = "interval"
+	Strict   Durability = "strict"
+)
+
+// ServerOptions are the flags of `weir server`.
+type ServerOptions struct {
+	DataDir    string
+	Listen     string // host:port of the one HTTP port; port 0 picks one
+	Durability Durability
+	NATSURL    string // an outside NATS instead of the embedded one
+	NATSListen string // where the embedded NATS takes outside clients; empty: nowhere
+	BlobURL    string // object storage instead of a folder; empty: DataDir/blobs
+	NodeID     string
+	RaftListen string   // empty: in memory, this node is the only voter
+	RaftPeers  []string // id=host:port of every voter, this one included
+	Slots      int      // tasks that this worker may run; 0: enough for a laptop
+	LogLevel   string   // debug, info, warn, error
+	LogFormat  string   // text, json
+	Log        io.Writer
+	// Ready is called once, when the server answers at url.
+	Ready func(url string)
+}
+
+// DevOptions are the flags of `weir dev`.
+type DevOptions struct {
+	Dir      string // the project: a pipeline file and the module's source or .wasm
+	Pipeline string // the pipeline file
+	Build    string // a command that builds the module; empty: found out
+	Listen   string
+	Topics   []string // input topics to feed: NAME=FILE
+	// Say takes what happens, in order: builds, applied revisions, errors.
+	Say func(DevEvent)
+	// Output takes one record of a sink's topic, as JSON.
+	Output func(topic string, record []byte)
+	// Guest takes one log line of the pipeline.
+	Guest func(level, operator, text string)
+	// Log takes the server's own log.
+	Log io.Writer
+}
+
+// DevStep is a step of `weir dev`.
+type DevStep string
+
+// The steps in the order in which an edit goes through them.
+const (
+	DevReady   DevStep = "ready"
+	DevChanged DevStep = "changed"
+	DevBuilt   DevStep = "built"
+	DevPushed  DevStep = "pushed"
+	DevApplied DevStep = "applied"
+	DevFailed  DevStep = "failed" // the running revision goes on
+)
+
+// DevEvent is one thing that happened in `weir dev`.
+type DevEvent struct {
+	Step DevStep
+	Text string
+	Took time.Duration
+}
+
+// RunOptions are the flags of `weir run`: a pipeline over bounded input, in one
+// process, until all of it is through.
+type RunOptions struct {
+	Pipeline string // path of the file; - is not allowed together with an input of -
+	// Inputs and Outputs replace sources and sinks by name. Files are read and
+	// written line by line in the format that the pipeline declares. The
+	// name "" stands for the only source, or for all sinks.
+	Inputs  map[string]Stream
+	Outputs map[string]Sink
+	// Modules are .wasm files by name, where the pipeline's own paths are not meant.
+	Modules     map[string]string
+	Parallelism int // 0: as the file says
+	Log         io.Writer
+	// Progress is called now and then with the records read so far; may be nil.
+	Progress func(recordsIn, recordsOut uint64)
+}
+
+// Stream is an input of `weir run`; the path - is standard input. Whoever opens
+// it closes it. Compressed input (.gz) is decompressed.
+type Stream struct {
+	Path string
+	Open func() (io.ReadCloser, error)
+}
+
+// Sink is an output of `weir run`. Writes are lines, each whole in one call,
+// and come from one goroutine at a time.
+type Sink struct {
+	Path string
+	W    io.Writer
+}
+
+// TestOptions asks for one case of `weir test`: a pipeline over bounded input
+// under virtual time, one record after the other, with parallelism 1, through
+// the real module.
+type TestOptions struct {
+	Dir      string // the project; paths in the pipeline file are relative to it
+	Pipeline string // path of the file
+	// Inputs are by source; the name "" stands for the only source.
+	Inputs map[string]Stream
+	// Emit takes each output row in order. Line is valid during the call.
+	Emit func(row TestRow)
+	Log  io.Writer
+}
+
+// TestRow is one output row of a test: a line of JSON and where it came out.
+type TestRow struct {
+	Sink     string // the sink's name
+	Operator string // what the sink is fed from
+	Output   string // the output's name in the module's manifest
+	Line     []byte
+}

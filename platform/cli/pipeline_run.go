@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
+)
+
+func (a *app) pipelineStop() *cobra.Command {
+	return &cobra.Command{
+		Use: "stop NAME", Short: "Stop a pipeline after a last checkpoint",
+		Long: `Stop a pipeline: it takes a last checkpoint, publishes what belongs to it and gives
+its slots back. weir pipeline resume goes on from there.`,
+		Example:           "  weir pipeline stop flights",
+		Args:              names("NAME"),
+		ValidArgsFunction: a.completeName(pipelineNames),
+		RunE: a.call(func(cmd *cobra.Command, c *clients, args []string) error {
+			p := a.startProgress(waiting("stopping " + args[0] + ": last checkpoint, publishing"))
+			r, err := c.pipelines.StopPipeline(cmd.Context(), connect.NewRequest(&weirv1.StopPipelineRequest{Namespace: a.namespace, Name: args[0]}))
+			p.end()
+			if err != nil {
+				return fmt.Errorf("stop pipeline %q: %w", args[0], err)
+			}
+			a.confirm("pipeline %s is %s", args[0], r.Msg.GetPipeline().GetState())
+			return nil
+		}),
+	}
+}
+
+func (a *app) pipelineResume() *cobra.Command {
+	var (
+		from  uint64
+		allow bool
+	)
+	cmd := &cobra.Command{
+		Use: "resume NAME", Short: "Start a stopped or failed pipeline from its last checkpoint",
+		Long: `Start a stopped or failed pipeline from its last checkpoint.
+
+An older one can be named by --from-checkpoint (weir checkpoint list shows them).
+Output that was published after it is then published again, so this needs
+--allow-duplicates.`,
+		Example: `  weir pipeline resume flights
+  weir pipeline resume flights --from-checkpoint 41 --allow-duplicates`,
+		Args:              names("NAME"),
+		ValidArgsFunction: a.completeName(pipelineNames),
+		RunE: a.call(func(cmd *cobra.Command, c *clients, args []string) error {
+			if from != 0 && !allow {
+				return usageError(errors.New("--from-checkpoint publishes again what came after that checkpoint"), "add --allow-duplicates if readers can bear it")
+			}
+			r, err := c.pipelines.ResumePipeline(cmd.Context(), connect.NewRequest(&weirv1.ResumePipelineRequest{
+				Namespace: a.namespace, Name: args[0], FromCheckpoint: from, AllowDuplicates: allow,
+			}))
+			if err != nil {
+				return fmt.Errorf("resume pipeline %q: %w", args[0], err)
+			}
+			a.confirm("pipeline %s is %s", args[0], r.Msg.GetPipeline().GetState())
+			return nil
+		}),
+	}
+	cmd.Flags().Uint64Var(&from, "from-checkpoint", 0, "id of an older checkpoint (default: the last)")
+	cmd.Flags().BoolVar(&allow, "allow-duplicates", false, "output after that checkpoint may appear twice")
+	return cmd
+}
+
+func (a *app) pipelineDelete() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete NAME", Aliases: []string{"rm"}, Short: "Delete a pipeline with its state and checkpoints",
+		Long:              "Delete a pipeline with its state and checkpoints. Its topics stay. A running one is stopped first.",
+		Example:           "  weir pipeline delete flights",
+		Args:              names("NAME"),
+		ValidArgsFunction: a.completeName(pipelineNames),
+		RunE: a.call(func(cmd *cobra.Command, c *clients, args []string) error {
+			p := a.startProgress(waiting("deleting " + args[0]))
+			_, err := c.pipelines.DeletePipeline(cmd.Context(), connect.NewRequest(&weirv1.DeletePipelineRequest{Namespace: a.namespace, Name: args[0]}))
+			p.end()
+			if err != nil {
+				return fmt.Errorf("delete pipeline %q: %w", args[0], err)
+			}
+			a.confirm("deleted pipeline %s", args[0])
+			return nil
+		}),
+	}
+}
+
+func (a *app) pipelineLogs() *cobra.Command {
+	var (
+		follow bool
+		tail   uint32
+		o      format
+	)
+	cmd := &cobra.Command{
+		Use: "logs NAME", Short: "Show what a pipeline's functions and tasks logged",
+		Long:              "Show what a pipeline's functions and tasks logged. With -f new lines follow until Ctrl-C.",
+		Example:           "  weir pipeline logs flights --tail 50\n  weir pipeline logs flights -f\n  weir pipeline logs flights -o json | jq 'select(.level == \"error\")'",
+		Args:              names("NAME"),
+		ValidArgsFunction: a.completeName(pipelineNames),
+		RunE: a.call(func(cmd *cobra.Command, c *clients, args []string) error {
+			s, err := c.pipelines.Logs(cmd.Context(), connect.NewRequest(&weirv1.LogsRequest{Namespace: a.namespace, Name: args[0], Follow: follow, Tail: tail}))
+			if err != nil {
+				return fmt.Errorf("read logs of pipeline %q: %w", args[0], err)
+			}
+			defer s.Close()
+			for s.Receive() {
+				for _, l := range s.Msg().GetLines() {
+					if err := a.printLog(l, o); err != nil {
+						return err
+					}
+				}
+			}
+			if err := s.Err(); err != nil {
+				return asked(cmd.Context(), fmt.Errorf("read logs of pipeline %q: %w", args[0], err))
+			}
+			return nil
+		}),
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&follow, "follow", "f", false, "go on with new lines until Ctrl-C")
+	f.Uint32Var(&tail, "tail", 0, "only the last lines of the past (0: all that are kept)")
+	outputFlag(cmd, &o, formatTable, formatJSON)
+	return cmd
+}
+
+func (a *app) printLog(l *weirv1.LogLine, o format) error {
+	if o == formatJSON {
+		return printJSONLine(a.env.Stdout, l)
+	}
+	p := a.out()
+	level := fmt.Sprintf("%-5s", l.GetLevel())
+	switch l.GetLevel() {
+	case "error":
+		level = p.red(level)
+	case "warn":
+		level = p.yellow(level)
+	case "debug":
+		level = p.dim(level)
+	}
+	_, err := fmt.Fprintf(a.env.Stdout, "%s %s %s %s\n", p.dim(l.GetTime().AsTime().UTC().Format("2006-01-02T15:04:05.000Z")),
+		level, p.dim(fmt.Sprintf("%s/%d", l.GetOperator(), l.GetTask())), l.GetText())
+	return err
+}
