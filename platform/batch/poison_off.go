@@ -1,0 +1,5 @@
+//go:build !weirpoison
+
+package batch
+
+const poison = false
