@@ -12,138 +12,147 @@ type frame struct {
 	endCredit int // least credit among the branches to its end
 	ifCredit  int // if: credit at its start, which the else arm starts with
 	outer     int // loop: credit of the code around it
-	outerLvl  int // loop: level of the code around it
 }
 
 // meter writes one function body with checkpoints. Credit is what has been paid
 // and not been used yet, on the poorest path to the current instruction. Code
-// inside a loop has credit of its own (a level), which starts at the loop's head.
+// inside a loop has credit of its own, which starts at the loop's head; after
+// the loop the credit from before goes on, because nothing has used it.
 type meter struct {
 	m     *module
 	infos []funcInfo
 	fn    *funcInfo
 	lay   *layout
 	out   []byte
+	code  []step // the instructions of the function
 
 	ctl    []frame
 	credit int
-	level  int
-	left   []int // by level, in order of loop heads: cost of what is still ahead
 
 	counter uint32 // local: fuel in hand
 	length  uint32 // local: length operand of a bulk operation
 	checks  int
 }
 
-// levelCosts sums the cost of the code of each level; level 0 is outside of loops.
-func (mt *meter) levelCosts(b body, results int) {
-	r := &reader{buf: b.raw, pos: mt.fn.codeAt}
-	mt.left = append(mt.left[:0], mt.fn.locals/8)
-	var in instr
-	level, loops := 0, 0
-	mt.ctl = append(mt.ctl[:0], frame{arity: results})
-	for len(mt.ctl) > 0 {
-		r.next(&in)
-		mt.left[level] += mt.m.cost(&in, mt.ctl, mt.infos)
-		switch in.op {
-		case opBlock, opIf, opLoop:
-			mt.ctl = append(mt.ctl, frame{op: in.op, arity: mt.m.labelArity(&in), outerLvl: level})
-			if in.op == opLoop {
-				loops++
-				level = loops
-				mt.left = append(mt.left, 0)
-			}
-		case opEnd:
-			f := mt.ctl[len(mt.ctl)-1]
-			mt.ctl = mt.ctl[:len(mt.ctl)-1]
-			if f.op == opLoop {
-				level = f.outerLvl
-			}
-		}
-	}
-}
-
 // function appends the rewritten body, without its size.
 func (mt *meter) function(i int, results int) {
 	b := mt.m.codes[i]
 	mt.fn = &mt.infos[i]
-	mt.levelCosts(b, results)
+	mt.measure(b, results)
 	mt.locals(b)
 
-	mt.credit, mt.level = 0, 0
+	mt.credit = 0
+	entry := mt.fn.locals / 8
 	switch {
 	case mt.fn.small:
 		mt.credit = mt.fn.cost
 	case mt.fn.hasLoop:
-		mt.enterLooping()
+		mt.credit = min(maxCharge, entry+mt.code[0].ahead)
+		mt.payGlobal(mt.credit + firstChunkFuel)
+		mt.out = appendS32(append(mt.out, opI32Const), firstChunkFuel)
+		mt.out = appendU32(append(mt.out, opLocalSet), mt.counter)
 	default:
-		mt.credit = min(maxCharge, mt.left[0])
+		mt.credit = min(maxCharge, entry+mt.code[0].ahead)
 		mt.payGlobal(mt.credit)
 	}
-	mt.spend(mt.fn.locals / 8)
+	mt.spend(entry, entry)
 
 	r := &reader{buf: b.raw, pos: mt.fn.codeAt}
 	mt.ctl = append(mt.ctl[:0], frame{arity: results, endCredit: dead})
 	var in instr
-	loops := 0
-	for len(mt.ctl) > 0 {
+	for k := 0; len(mt.ctl) > 0; k++ {
 		r.next(&in)
+		st := mt.code[k]
 		if mt.credit != dead {
-			mt.spend(mt.m.cost(&in, mt.ctl, mt.infos))
-		} else {
-			mt.left[mt.level] -= mt.m.cost(&in, mt.ctl, mt.infos)
+			mt.spend(st.cost, st.ahead)
 		}
-		raw := b.raw[in.start:r.pos]
-		switch in.op {
-		case opBlock, opIf:
-			mt.out = append(mt.out, raw...)
-			mt.ctl = append(mt.ctl, frame{op: in.op, arity: mt.m.labelArity(&in), endCredit: dead, ifCredit: mt.credit})
-		case opLoop:
-			mt.out = append(mt.out, raw...)
-			mt.ctl = append(mt.ctl, frame{op: opLoop, arity: mt.m.labelArity(&in), endCredit: dead, outer: mt.credit, outerLvl: mt.level})
-			loops++
-			mt.level = loops
-			if mt.credit != dead {
-				mt.credit = max(1, min(maxCharge, mt.left[mt.level]))
-				mt.payLocal(mt.credit)
-			}
-		case opElse:
-			mt.out = append(mt.out, raw...)
-			f := &mt.ctl[len(mt.ctl)-1]
-			f.endCredit = min(f.endCredit, mt.credit)
-			f.op = opElse
-			mt.credit = f.ifCredit
-		case opEnd:
-			mt.out = append(mt.out, raw...)
-			mt.end()
-		case opBr:
-			mt.branch(in.idx)
-			mt.out = append(mt.out, raw...)
+		mt.instruction(&in, b.raw[in.start:r.pos], st)
+	}
+}
+
+func (mt *meter) instruction(in *instr, raw []byte, st step) {
+	switch in.op {
+	case opBlock, opIf:
+		mt.ctl = append(mt.ctl, frame{op: in.op, arity: mt.m.labelArity(in), endCredit: dead, ifCredit: mt.credit})
+	case opLoop:
+		mt.loop(in, raw, st)
+		return
+	case opElse:
+		f := &mt.ctl[len(mt.ctl)-1]
+		f.endCredit = min(f.endCredit, mt.credit)
+		f.op = opElse
+		mt.credit = f.ifCredit
+	case opEnd:
+		mt.end()
+	case opBr, opBrIf:
+		l := st.label[0] // not in.idx: see dispatch
+		mt.branch(l)
+		mt.out = appendU32(append(mt.out, byte(in.op)), mt.label(l))
+		if in.op == opBr {
 			mt.credit = dead
-		case opBrIf:
-			mt.branch(in.idx)
-			mt.out = append(mt.out, raw...)
-		case opBrTable:
-			for _, l := range in.labels {
-				mt.branch(l)
-			}
-			mt.out = append(mt.out, raw...)
-			mt.credit = dead
-		case opReturn, opUnreachable:
-			mt.out = append(mt.out, raw...)
-			mt.credit = dead
-		case opCall, opRefFunc:
-			mt.out = appendU32(append(mt.out, byte(in.op)), mt.m.shift(in.idx))
-		case opMemoryCopy, opMemoryFill:
-			mt.bulkMemory(in.op, raw)
-		case opMemoryInit:
-			mt.bulkPaid(raw, bulkInline, bulkFuelShift)
-		case opTableInit, opTableCopy, opTableFill, opTableGrow:
-			mt.bulkPaid(raw, bulkInline/8, 0)
-		default:
-			mt.out = append(mt.out, raw...)
+		}
+		return
+	case opBrTable:
+		mt.out = appendU32(append(mt.out, opBrTable), uint32(len(in.labels)-1))
+		for _, l := range in.labels {
+			mt.branch(l)
+			mt.out = appendU32(mt.out, mt.label(l))
+		}
+		mt.credit = dead
+		return
+	case opReturn, opUnreachable:
+		mt.credit = dead
+	case opCall, opRefFunc:
+		mt.out = appendU32(append(mt.out, byte(in.op)), mt.m.shift(in.idx))
+		return
+	case opMemoryCopy, opMemoryFill:
+		mt.bulkMemory(in.op, raw)
+		return
+	case opMemoryInit:
+		mt.bulkPaid(raw, bulkInline, bulkFuelShift)
+		return
+	case opTableInit, opTableCopy, opTableFill, opTableGrow:
+		mt.bulkPaid(raw, bulkInline/8, 0)
+		return
+	}
+	mt.out = append(mt.out, raw...)
+}
+
+// loop opens a loop and one around it. At the inner head the counter goes down;
+// below zero, control goes to the outer head, which gets more:
+//
+//	loop                                    ;; of the same type
+//	  if counter >= 0 {} else { counter = chunk(counter) }
+//	  loop
+//	    counter -= n; br_if counter < 0 to the outer loop
+//
+// So there is no call inside the inner loop, and wazero's register allocator
+// keeps its variables in registers.
+func (mt *meter) loop(in *instr, raw []byte, st step) {
+	mt.ctl = append(mt.ctl, frame{op: opLoop, arity: mt.m.labelArity(in), endCredit: dead, outer: mt.credit})
+	mt.out = append(mt.out, raw...)
+	if mt.credit == dead {
+		mt.out = append(mt.out, raw...)
+		return
+	}
+	mt.checks++
+	mt.credit = max(1, min(maxCharge, st.body))
+	mt.out = appendU32(append(mt.out, opLocalGet), mt.counter)
+	mt.refillCounter()
+	mt.out = append(mt.out, raw...)
+	mt.lowerCounter(mt.credit)
+	mt.out = append(mt.out, opI32Const, 0, opI32LtS, opBrIf, 1)
+}
+
+// label translates a branch target: each loop that is crossed has been doubled.
+func (mt *meter) label(l uint32) uint32 {
+	target := len(mt.ctl) - 1 - int(l)
+	for i := len(mt.ctl) - 1; i > target; i-- {
+		if mt.ctl[i].op == opLoop {
+			l++
 		}
 	}
+	return l
 }
 
 // locals copies the local declarations and adds those of the meter.
@@ -165,10 +174,11 @@ func (mt *meter) locals(b body) {
 	mt.out = append(appendU32(mt.out, uint32(added)), valI32)
 }
 
-// spend uses credit and places a checkpoint where it does not suffice.
-func (mt *meter) spend(cost int) {
+// spend uses credit and places a checkpoint where it does not suffice. Ahead is
+// the cost of the longest path from here, this cost included.
+func (mt *meter) spend(cost, ahead int) {
 	if cost > mt.credit {
-		pay := max(cost-mt.credit, min(maxCharge, mt.left[mt.level]))
+		pay := max(cost-mt.credit, min(maxCharge, ahead))
 		if mt.fn.hasLoop {
 			mt.payLocal(pay)
 		} else {
@@ -177,7 +187,6 @@ func (mt *meter) spend(cost int) {
 		mt.credit += pay
 	}
 	mt.credit -= cost
-	mt.left[mt.level] -= cost
 }
 
 // branch notes that control may reach the label with the credit at hand. A
@@ -204,7 +213,7 @@ func (mt *meter) end() {
 	mt.ctl = mt.ctl[:len(mt.ctl)-1]
 	switch f.op {
 	case opLoop:
-		mt.level = f.outerLvl
+		mt.out = append(mt.out, opEnd)
 		if mt.credit != dead {
 			mt.credit = f.outer
 		}
@@ -215,17 +224,12 @@ func (mt *meter) end() {
 	}
 }
 
-// enterLooping pays for the entry and fills the local counter.
-func (mt *meter) enterLooping() {
-	mt.credit = min(maxCharge, mt.left[0])
-	mt.payGlobal(mt.credit + firstChunkFuel)
-	mt.out = appendS32(append(mt.out, opI32Const), firstChunkFuel)
-	mt.out = appendU32(append(mt.out, opLocalSet), mt.counter)
-}
-
 // payGlobal takes fuel from the global:
 //
-//	fuel -= n; if fuel < 0 { refill() }
+//	fuel -= n; if fuel >= 0 {} else { refill() }
+//
+// The usual case comes first: wazero's register allocator takes the state at
+// the join from the first arm, and lets the second one restore it.
 func (mt *meter) payGlobal(n int) {
 	if n == 0 {
 		return
@@ -237,21 +241,30 @@ func (mt *meter) payGlobal(n int) {
 	o = appendU32(append(o, opI32Sub, opLocalTee), mt.counter)
 	o = appendU32(append(o, opGlobalSet), mt.lay.fuel)
 	o = appendU32(append(o, opLocalGet), mt.counter)
-	o = append(o, opI32Const, 0, opI32LtS, opIf, 0x40)
+	o = append(o, opI32Const, 0, opI32GeS, opIf, 0x40, opElse)
 	o = appendU32(append(o, opCall), mt.lay.refill)
 	mt.out = append(o, opEnd)
 }
 
-// payLocal takes fuel from the local counter:
+// payLocal takes fuel from the local counter, in the middle of code:
 //
-//	counter -= n; if counter < 0 { counter = chunk(counter) }
+//	counter -= n; if counter >= 0 {} else { counter = chunk(counter) }
 func (mt *meter) payLocal(n int) {
 	mt.checks++
-	o := mt.out
-	o = appendU32(append(o, opLocalGet), mt.counter)
+	mt.lowerCounter(n)
+	mt.refillCounter()
+}
+
+// lowerCounter leaves the lowered counter on the stack, too.
+func (mt *meter) lowerCounter(n int) {
+	o := appendU32(append(mt.out, opLocalGet), mt.counter)
 	o = appendS32(append(o, opI32Const), int32(n))
-	o = appendU32(append(o, opI32Sub, opLocalTee), mt.counter)
-	o = append(o, opI32Const, 0, opI32LtS, opIf, 0x40)
+	mt.out = appendU32(append(o, opI32Sub, opLocalTee), mt.counter)
+}
+
+// refillCounter takes the counter from the stack.
+func (mt *meter) refillCounter() {
+	o := append(mt.out, opI32Const, 0, opI32GeS, opIf, 0x40, opElse)
 	o = appendU32(append(o, opLocalGet), mt.counter)
 	o = appendU32(append(o, opCall), mt.lay.chunk)
 	o = appendU32(append(o, opLocalSet), mt.counter)

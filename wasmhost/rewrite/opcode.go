@@ -66,6 +66,7 @@ const (
 	opI32LtU       = 0x49
 	opI32GtU       = 0x4b
 	opI32LeU       = 0x4d
+	opI32GeS       = 0x4e
 	opI32Add       = 0x6a
 	opI32Sub       = 0x6b
 	opI32Or        = 0x72
@@ -173,6 +174,7 @@ type instr struct {
 	idx2    uint32
 	labels  []uint32 // br_table: all targets, the default one last
 	blockTy int64    // block, loop, if: the raw signed block type
+	value   int64    // i32.const
 }
 
 // next decodes one instruction, or leaves an error in r.
@@ -218,7 +220,7 @@ func (r *reader) next(in *instr) {
 		r.memIndex(in.start)
 		r.memIndex(in.start)
 	case immI32:
-		r.sleb(32)
+		in.value = r.sleb(32)
 	case immI64:
 		r.sleb(64)
 	case immF32:
