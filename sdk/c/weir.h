@@ -385,7 +385,7 @@ typedef struct weirp_table { /* a schema and its columns */
 
 typedef struct weirp_ocol {
     uint8_t type, width;
-    bool nullable;
+    bool nullable, text;
     weir_buf values, bytes, validity;
 } weirp_ocol;
 
@@ -393,7 +393,8 @@ typedef struct weirp_out {
     weir_ctx *c;
     weirp_table schema;
     weirp_ocol *cols;
-    uint32_t columns, rows, cap, row_size;
+    uint32_t columns, rows, cap, row_size, texts;
+    uint16_t *text_cols; /* the columns of varying width */
     uint32_t *causes;
     int64_t *times; /* used if has_times */
     uint8_t *kinds;
@@ -602,7 +603,7 @@ uint64_t weir_random(weir_ctx *c);
 
 /* Adds a row to an output: null where the column may be null, zero (or empty) elsewhere, until set. Its event time is the
  * cause's unless weir_set_time says another. */
-weir_row weir_emit(weir_ctx *c, uint32_t output);
+static inline weir_row weir_emit(weir_ctx *c, uint32_t output);
 
 static inline weirp_ocol *weirp_ocell(weir_row r, uint32_t col, uint32_t mask) {
     if (__builtin_expect(!r.o, 0)) return NULL;
@@ -614,6 +615,23 @@ static inline weirp_ocol *weirp_ocell(weir_row r, uint32_t col, uint32_t mask) {
     if (k->nullable) k->validity.p[r.i >> 3] |= (unsigned char)(1u << (r.i & 7));
     return k;
 }
+weir_row weirp_emit_slowly(weir_ctx *c, uint32_t output);
+static inline weir_row weir_emit(weir_ctx *c, uint32_t output) {
+    weirp_out *o = &c->outs[output];
+    if (__builtin_expect(output >= c->outputs || o->rows >= o->cap || !c->active || c->overflow || c->used + o->row_size > c->max_output, 0))
+        return weirp_emit_slowly(c, output);
+    weir_row r = {o, o->rows++};
+    c->used += o->row_size;
+    o->causes[r.i] = c->cause;
+    if (__builtin_expect(o->has_times, 0)) o->times[r.i] = c->time;
+    if (__builtin_expect(o->has_kinds, 0)) o->kinds[r.i] = WEIR_ROW_INSERT;
+    for (uint32_t n = 0; n < o->texts; n++) {
+        weirp_ocol *k = &o->cols[o->text_cols[n]];
+        ((uint32_t *)(void *)k->values.p)[r.i + 1] = k->bytes.n;
+    }
+    return r;
+}
+
 #define WEIRP_SETTER(name, C, mask) \
     static inline void weir_set_##name(weir_row r, uint32_t col, C v) { \
         weirp_ocol *k = weirp_ocell(r, col, mask); \
@@ -648,7 +666,29 @@ static inline double *weir_out_f64s(weir_ctx *c, uint32_t output, uint32_t col) 
 enum { WEIRP_LOADED = 1, WEIRP_PRESENT = 2, WEIRP_DIRTY = 4 };
 
 const void *weirp_get(weir_ctx *c, uint32_t state);
-void *weirp_edit(weir_ctx *c, uint32_t state, uint32_t size);
+void *weirp_edit_slowly(weir_ctx *c, uint32_t state, uint32_t size);
+
+static inline void *weirp_edit(weir_ctx *c, uint32_t state, uint32_t size) {
+    if (__builtin_expect(state >= c->states || c->slot >= c->slots || c->held[state].size != size || !c->active, 0))
+        return weirp_edit_slowly(c, state, size);
+    weirp_held *h = &c->held[state];
+    weirp_slot *s = &h->slots[c->slot];
+    unsigned char *value = h->values + (size_t)c->slot * h->stride;
+    if (h->edited != c->cause) {
+        if (__builtin_expect(!(s->flags & WEIRP_LOADED) || h->touches >= h->touched_cap, 0)) return weirp_edit_slowly(c, state, size);
+        h->edited = c->cause;
+        h->undo_slot = *s;
+        __builtin_memcpy(h->undo, value, size);
+        h->touched[2 * h->touches] = c->cause;
+        h->touched[2 * h->touches + 1] = c->slot;
+        h->touches++;
+        if (!(s->flags & WEIRP_DIRTY)) c->used += 13 + h->bound;
+        s->last = c->cause;
+        c->attention |= h->variable;
+    }
+    s->flags |= WEIRP_DIRTY | WEIRP_PRESENT;
+    return value;
+}
 
 /* The struct stored for this key, or NULL. */
 #define weir_get(T, c, state) ((const T *)weirp_get((c), (state)))
@@ -1035,7 +1075,9 @@ bool weir_take_skip(weir_bytes *at, uint32_t wire) {
     return ok;
 }
 
-static bool weirp_store_int(const weir_field *f, unsigned char *to, int64_t v) {
+static inline bool weirp_is_i64(uint32_t type) { return type == WEIR_INT64 || type == WEIR_TIMESTAMP; }
+
+static WEIRP_APART bool weirp_store_int(const weir_field *f, unsigned char *to, int64_t v) {
     switch (f->type) {
     case WEIR_BOOL:
         if (v < 0 || v > 1) return false;
@@ -1060,12 +1102,8 @@ static bool weirp_store_int(const weir_field *f, unsigned char *to, int64_t v) {
     }
 }
 
-static bool weirp_decode_field(const weir_field *f, unsigned char *to, uint32_t wire, weir_bytes *at) {
+static WEIRP_APART bool weirp_decode_field(const weir_field *f, unsigned char *to, uint32_t wire, weir_bytes *at) {
     switch (wire) {
-    case WEIR_WIRE_VARINT: {
-        int64_t v;
-        return weir_take_int(at, &v) && weirp_store_int(f, to, v);
-    }
     case WEIR_WIRE_FIXED64: return f->type == WEIR_FLOAT64 && weirp_take_raw(at, to, 8);
     case WEIR_WIRE_BYTES: {
         weir_bytes b;
@@ -1089,36 +1127,77 @@ static bool weirp_decode_field(const weir_field *f, unsigned char *to, uint32_t 
     }
 }
 
-bool weir_row_decode(const weir_field *fields, void *out, weir_bytes row) {
+/* One byte takes the short way; up to eight are gathered at once where eight can be read before `limit`, because the lengths
+ * of numbers in state vary and a loop would be mispredicted. The caller checks the result against the row's own end. */
+static inline const unsigned char *weirp_uvarint(const unsigned char *p, const unsigned char *limit, uint64_t *v) {
+    if (p < limit && *p < 0x80) {
+        *v = *p;
+        return p + 1;
+    }
+    if (limit - p >= 8) {
+        uint64_t x = weirp_u64(p), stop = ~x & UINT64_C(0x8080808080808080);
+        if (stop) {
+            uint64_t last = stop & (0 - stop); /* the top bit of the last byte */
+            x &= last | (last - 1);
+            x &= UINT64_C(0x7f7f7f7f7f7f7f7f);
+            x = (x & UINT64_C(0x007f007f007f007f)) | (x & UINT64_C(0x7f007f007f007f00)) >> 1;
+            x = (x & UINT64_C(0x00003fff00003fff)) | (x & UINT64_C(0x3fff00003fff0000)) >> 2;
+            *v = (x & UINT64_C(0x0fffffff)) | (x & UINT64_C(0x0fffffff00000000)) >> 4;
+            return p + ((uint32_t)__builtin_ctzll(stop) >> 3) + 1;
+        }
+    }
+    uint64_t u = 0;
+    for (uint32_t shift = 0; p < limit && shift < 64; shift += 7) {
+        unsigned char byte = *p++;
+        if (shift == 63 && byte > 1) return NULL; /* passes 64 bits */
+        u |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) {
+            *v = u;
+            return p;
+        }
+    }
+    return NULL;
+}
+
+static bool weirp_read_row(const weir_field *fields, void *out, weir_bytes row, const unsigned char *limit) {
     const weir_field *f = fields;
+    const unsigned char *p = (const unsigned char *)row.p, *end = p + row.n;
+    uint64_t tag, v;
     uint32_t before = 0;
-    while (row.n) {
-        uint32_t id, wire;
-        if (!weir_take_tag(&row, &id, &wire) || id <= before) return false;
+    while (p < end) {
+        p = weirp_uvarint(p, limit, &tag);
+        if (!p || p > end || tag >> 3 <= before || tag >> 3 > WEIR_MAX_FIELD_ID) return false;
+        uint32_t id = (uint32_t)(tag >> 3), wire = (uint32_t)(tag & 7);
         before = id;
         while (f->name && f->id < id) f++;
-        if (!f->name || f->id != id) {
-            if (!weir_take_skip(&row, wire)) return false;
-            continue;
+        bool known = f->name && f->id == id;
+        if (known && wire == WEIR_WIRE_VARINT) {
+            p = weirp_uvarint(p, limit, &v);
+            int64_t i = (int64_t)(v >> 1 ^ (0 - (v & 1)));
+            if (!p || p > end) return false;
+            if (weirp_is_i64(f->type)) *(int64_t *)(void *)((unsigned char *)out + f->offset) = i;
+            else if (!weirp_store_int(f, (unsigned char *)out + f->offset, i)) return false;
+        } else {
+            weir_bytes at = weirp_span(p, (uint32_t)(end - p));
+            if (!(known ? weirp_decode_field(f, (unsigned char *)out + f->offset, wire, &at) : weir_take_skip(&at, wire))) return false;
+            p = (const unsigned char *)at.p;
         }
-        if (!weirp_decode_field(f, (unsigned char *)out + f->offset, wire, &row)) return false;
-        if (f->nullable) *((bool *)out + f->present_offset) = true;
+        if (known && f->nullable) *((bool *)out + f->present_offset) = true;
     }
     return true;
 }
 
-static uint32_t weirp_wire(uint32_t type) {
-    switch (type) {
-    case WEIR_FLOAT32: return WEIR_WIRE_FIXED32;
-    case WEIR_FLOAT64: return WEIR_WIRE_FIXED64;
-    case WEIR_UTF8:
-    case WEIR_BINARY: return WEIR_WIRE_BYTES;
-    case WEIR_DECIMAL: return WEIR_WIRE_DECIMAL;
-    default: return WEIR_WIRE_VARINT;
-    }
+bool weir_row_decode(const weir_field *fields, void *out, weir_bytes row) {
+    return weirp_read_row(fields, out, row, (const unsigned char *)row.p + row.n);
 }
 
-static int64_t weirp_load_int(uint32_t type, const unsigned char *p) {
+/* By type. A table, because a switch in the middle of the hot loop costs more than all the rest of it. */
+static const uint8_t weirp_wires[16] = {
+    0, WEIR_WIRE_VARINT, WEIR_WIRE_VARINT, WEIR_WIRE_VARINT, WEIR_WIRE_VARINT, WEIR_WIRE_VARINT, WEIR_WIRE_FIXED32, WEIR_WIRE_FIXED64,
+    WEIR_WIRE_DECIMAL, WEIR_WIRE_BYTES, WEIR_WIRE_BYTES, WEIR_WIRE_VARINT, WEIR_WIRE_VARINT, WEIR_WIRE_BYTES, WEIR_WIRE_BYTES, WEIR_WIRE_BYTES};
+static inline uint32_t weirp_wire(uint32_t type) { return weirp_wires[type & 15]; }
+
+static WEIRP_APART int64_t weirp_load_int(uint32_t type, const unsigned char *p) {
     switch (type) {
     case WEIR_BOOL: return *(const bool *)p;
     case WEIR_INT8: return *(const int8_t *)p;
@@ -1126,29 +1205,6 @@ static int64_t weirp_load_int(uint32_t type, const unsigned char *p) {
     case WEIR_INT32:
     case WEIR_DATE32: return *(const int32_t *)(const void *)p;
     default: return *(const int64_t *)(const void *)p;
-    }
-}
-
-void weir_row_encode(const weir_field *fields, const void *in, weir_buf *to) {
-    for (const weir_field *f = fields; f->name; f++) {
-        const unsigned char *p = (const unsigned char *)in + f->offset;
-        if (f->nullable && !*((const bool *)in + f->present_offset)) continue;
-        uint32_t wire = weirp_wire(f->type);
-        weir_put_tag(to, f->id, wire);
-        switch (wire) {
-        case WEIR_WIRE_VARINT: weir_put_int(to, weirp_load_int(f->type, p)); break;
-        case WEIR_WIRE_FIXED64: weir_put(to, p, 8); break;
-        case WEIR_WIRE_FIXED32: weir_put(to, p, 4); break;
-        case WEIR_WIRE_DECIMAL:
-            weir_put_uvarint(to, f->scale);
-            weir_put(to, p, 16);
-            break;
-        default: {
-            const weir_bytes *b = (const weir_bytes *)(const void *)p;
-            weir_put_uvarint(to, b->n);
-            weir_put(to, b->p, b->n);
-        }
-        }
     }
 }
 
@@ -1169,6 +1225,70 @@ static uint64_t weirp_row_texts(const weir_field *fields, const unsigned char *i
         if ((f->type == WEIR_UTF8 || f->type == WEIR_BINARY) && !(f->nullable && !*((const bool *)(const void *)in + f->present_offset)))
             n += ((const weir_bytes *)(const void *)(in + f->offset))->n;
     return n;
+}
+
+/* `p` has room for ten bytes. */
+static inline unsigned char *weirp_write_uvarint(unsigned char *p, uint64_t v) {
+    if (v >= 0x80 && v >> 56 == 0) { /* spread over eight bytes, all stored, as many kept as there are */
+        uint32_t n = (70u - (uint32_t)__builtin_clzll(v)) / 7;
+        v = (v & UINT64_C(0x0fffffff)) | (v & UINT64_C(0x00fffffff0000000)) << 4;
+        v = (v & UINT64_C(0x00003fff00003fff)) | (v & UINT64_C(0x0fffc0000fffc000)) << 2;
+        v = (v & UINT64_C(0x007f007f007f007f)) | (v & UINT64_C(0x3f803f803f803f80)) << 1;
+        v |= UINT64_C(0x8080808080808080) & ((UINT64_C(1) << (8 * (n - 1))) - 1);
+        __builtin_memcpy(p, &v, 8);
+        return p + n;
+    }
+    while (v >= 0x80) {
+        *p++ = (unsigned char)(v | 0x80);
+        v >>= 7;
+    }
+    *p++ = (unsigned char)v;
+    return p;
+}
+
+/* `w` has room for the bound of the row and its texts. */
+static unsigned char *weirp_write_row(const weir_field *fields, const unsigned char *in, unsigned char *w) {
+    for (const weir_field *f = fields; f->name; f++) {
+        const unsigned char *p = in + f->offset;
+        if (f->nullable && !*(const bool *)(in + f->present_offset)) continue;
+        uint32_t wire = weirp_wire(f->type);
+        w = weirp_write_uvarint(w, (uint64_t)f->id << 3 | wire);
+        if (wire == WEIR_WIRE_VARINT) {
+            int64_t v = weirp_is_i64(f->type) ? *(const int64_t *)(const void *)p : weirp_load_int(f->type, p);
+            w = weirp_write_uvarint(w, (uint64_t)v << 1 ^ (uint64_t)(v >> 63));
+            continue;
+        }
+        switch (wire) {
+        case WEIR_WIRE_FIXED64:
+            __builtin_memcpy(w, p, 8);
+            w += 8;
+            break;
+        case WEIR_WIRE_FIXED32:
+            __builtin_memcpy(w, p, 4);
+            w += 4;
+            break;
+        case WEIR_WIRE_DECIMAL:
+            w = weirp_write_uvarint(w, f->scale);
+            __builtin_memcpy(w, p, 16);
+            w += 16;
+            break;
+        default: {
+            const weir_bytes *b = (const weir_bytes *)(const void *)p;
+            w = weirp_write_uvarint(w, b->n);
+            weirp_copy(w, b->p, b->n);
+            w += b->n;
+        }
+        }
+    }
+    return w;
+}
+
+void weir_row_encode(const weir_field *fields, const void *in, weir_buf *to) {
+    bool variable = false;
+    uint64_t bound = weirp_row_bound(fields, &variable);
+    if (variable) bound += weirp_row_texts(fields, (const unsigned char *)in);
+    if (!weirp_reserve(to, to->n + bound)) return;
+    to->n = (uint32_t)(weirp_write_row(fields, (const unsigned char *)in, to->p + to->n) - to->p);
 }
 
 /* ---- Schemas ---- */
@@ -1507,7 +1627,7 @@ uint64_t weir_random(weir_ctx *c) { /* SplitMix64 */
 }
 
 /* A list of causes stands for firings, or for rows in another order than theirs. */
-static bool weirp_listed_cause(weir_ctx *c) {
+static WEIRP_APART bool weirp_listed_cause(weir_ctx *c) {
     const unsigned char *p = c->cause_list + (size_t)c->cause * WEIR_CAUSE_SIZE;
     uint32_t number = weirp_u16(p + 2);
     c->kind = p[0];
@@ -1573,13 +1693,14 @@ bool weirp_advance(weir_ctx *c) {
     return weirp_finish_cause(c);
 }
 
+static void weirp_out_cut(weirp_out *o, uint32_t rows);
+
 static void weirp_rollback(weir_ctx *c) {
     for (uint32_t i = 0; i < c->outputs; i++) {
         weirp_out *o = &c->outs[i];
-        while (o->rows && o->causes[o->rows - 1] >= c->first) o->rows--;
-        for (uint32_t k = 0; k < o->columns; k++)
-            if (o->cols[k].type == WEIR_UTF8 || o->cols[k].type == WEIR_BINARY)
-                o->cols[k].bytes.n = o->rows ? ((const uint32_t *)(const void *)o->cols[k].values.p)[o->rows] : 0;
+        uint32_t rows = o->rows;
+        while (rows && o->causes[rows - 1] >= c->first) rows--;
+        weirp_out_cut(o, rows);
     }
     for (uint32_t i = 0; i < c->states; i++) {
         weirp_held *h = &c->held[i];
@@ -1644,7 +1765,9 @@ WEIRP_APART bool weirp_finish_cause(weir_ctx *c) {
 
 static bool weirp_buf_room(weir_buf *b, uint32_t keep, uint64_t cap) {
     b->n = keep;
-    return weirp_reserve(b, cap);
+    if (!weirp_reserve(b, cap)) return false;
+    __builtin_memset(b->p + keep, 0, b->cap - keep);
+    return true;
 }
 
 static WEIRP_APART bool weirp_out_grow(weirp_out *o, uint64_t rows) {
@@ -1655,10 +1778,9 @@ static WEIRP_APART bool weirp_out_grow(weirp_out *o, uint64_t rows) {
     uint32_t have = o->rows;
     for (uint32_t i = 0; i < o->columns; i++) {
         weirp_ocol *k = &o->cols[i];
-        bool var = k->type == WEIR_UTF8 || k->type == WEIR_BINARY, bits = k->type == WEIR_BOOL;
+        bool var = k->text, bits = k->type == WEIR_BOOL;
         uint32_t keep = bits ? (have + 7) / 8 : var ? (have + 1) * 4 : have * k->width;
         if (!weirp_buf_room(&k->values, o->cap ? keep : 0, bits ? cap / 8 : var ? (cap + 1) * 4 : cap * k->width)) return false;
-        if (!o->cap && var) weirp_w32(k->values.p, 0);
         if (k->nullable && !weirp_buf_room(&k->validity, (have + 7) / 8, cap / 8)) return false;
     }
     weir_buf b[3] = {{(unsigned char *)o->causes, have * 4, o->cap * 4, false},
@@ -1674,44 +1796,36 @@ static WEIRP_APART bool weirp_out_grow(weirp_out *o, uint64_t rows) {
     return ok;
 }
 
-weir_row weir_emit(weir_ctx *c, uint32_t output) {
+weir_row weirp_emit_slowly(weir_ctx *c, uint32_t output) {
     weir_row r = {NULL, 0};
-    if (__builtin_expect(output >= c->outputs, 0)) {
+    if (output >= c->outputs) {
         weirp_misuse(c, "emits to output", output, ", which is not there");
         return r;
     }
     weirp_out *o = &c->outs[output];
-    if (__builtin_expect(!c->active || c->used + o->row_size > c->max_output || c->overflow, 0)) {
+    if (!c->active || c->used + o->row_size > c->max_output || c->overflow) {
         c->overflow = c->attention = true;
         return r;
     }
-    if (__builtin_expect(o->rows >= o->cap, 0) && !weirp_out_grow(o, (uint64_t)o->rows + 1)) {
-        weir_fail(c, "out of memory: emit less for one row, or raise the limit of the guest's memory");
-        return r;
-    }
-    uint32_t i = o->rows++;
-    c->used += o->row_size;
-    o->causes[i] = c->cause;
-    if (o->has_times) o->times[i] = c->time;
-    if (o->has_kinds) o->kinds[i] = WEIR_ROW_INSERT;
-    for (uint32_t n = 0; n < o->columns; n++) {
-        weirp_ocol *k = &o->cols[n];
-        if (k->nullable) k->validity.p[i >> 3] &= (unsigned char)~(1u << (i & 7));
-        switch (k->width) {
-        case 8: ((uint64_t *)(void *)k->values.p)[i] = 0; break;
-        case 4:
-            if (k->type == WEIR_UTF8 || k->type == WEIR_BINARY) ((uint32_t *)(void *)k->values.p)[i + 1] = k->bytes.n;
-            else ((uint32_t *)(void *)k->values.p)[i] = 0;
-            break;
-        case 2: ((uint16_t *)(void *)k->values.p)[i] = 0; break;
-        case 1: k->values.p[i] = 0; break;
-        case 16: ((uint64_t *)(void *)k->values.p)[2 * (size_t)i] = ((uint64_t *)(void *)k->values.p)[2 * (size_t)i + 1] = 0; break;
-        default: k->values.p[i >> 3] &= (unsigned char)~(1u << (i & 7));
-        }
-    }
-    r.o = o;
-    r.i = i;
+    if (weirp_out_grow(o, (uint64_t)o->rows + 1)) return weir_emit(c, output);
+    weir_fail(c, "out of memory: emit less for one row, or raise the limit of the guest's memory");
     return r;
+}
+
+/* Columns are zero past the last row, so that an emit need not clear; taking rows back clears them. */
+static WEIRP_APART void weirp_out_cut(weirp_out *o, uint32_t rows) {
+    for (uint32_t i = 0; i < o->columns; i++) {
+        weirp_ocol *k = &o->cols[i];
+        for (uint32_t bits = k->nullable + (k->type == WEIR_BOOL); bits; bits--) {
+            unsigned char *p = bits == 1 && k->nullable ? k->validity.p : k->values.p;
+            uint32_t whole = (rows + 7) / 8, end = (o->rows + 7) / 8;
+            if (o->rows && rows & 7) p[rows / 8] &= (unsigned char)((1u << (rows & 7)) - 1);
+            if (end > whole) __builtin_memset(p + whole, 0, end - whole);
+        }
+        if (k->text) k->bytes.n = rows ? ((const uint32_t *)(const void *)k->values.p)[rows] : 0;
+        else if (k->width && o->rows > rows) __builtin_memset(k->values.p + (size_t)rows * k->width, 0, (size_t)(o->rows - rows) * k->width);
+    }
+    o->rows = rows;
 }
 
 void weir_set_bool(weir_row r, uint32_t col, bool v) {
@@ -1817,13 +1931,7 @@ uint32_t weir_bulk(weir_ctx *c, uint32_t output) {
     for (uint32_t m = 0; m < o->columns; m++) {
         weirp_ocol *k = &o->cols[m];
         for (uint32_t i = at; k->nullable && i < at + n; i++) k->validity.p[i >> 3] |= (unsigned char)(1u << (i & 7));
-        if (k->type == WEIR_BOOL) {
-            for (uint32_t i = at; i < at + n; i++) k->values.p[i >> 3] &= (unsigned char)~(1u << (i & 7));
-        } else if (k->type == WEIR_UTF8 || k->type == WEIR_BINARY) {
-            for (uint32_t i = at; i < at + n; i++) ((uint32_t *)(void *)k->values.p)[i + 1] = k->bytes.n;
-        } else {
-            __builtin_memset(k->values.p + (size_t)at * k->width, 0, (size_t)n * k->width);
-        }
+        for (uint32_t i = at; k->text && i < at + n; i++) ((uint32_t *)(void *)k->values.p)[i + 1] = k->bytes.n;
     }
     o->rows += n;
     c->used += n * o->row_size;
@@ -1866,7 +1974,7 @@ static WEIRP_APART bool weirp_load(weir_ctx *c, weirp_held *h) {
         *(weir_bytes *)(void *)value = stored;
         return true;
     }
-    if (weir_row_decode(h->decl->fields, value, stored)) return true;
+    if (weirp_read_row(h->decl->fields, value, stored, h->frame.nodes[0].bytes + h->frame.nodes[0].bytes_size)) return true;
     weirp_clear_words(value, h->stride);
     weirp_fail_code(c, WEIR_CODE_STATE_DECODE, "cannot decode state ", h->decl->name,
                     ": it was stored with another shape; give changed fields new ids");
@@ -1881,57 +1989,29 @@ const void *weirp_get(weir_ctx *c, uint32_t state) {
     return s->flags & WEIRP_PRESENT ? h->values + (size_t)c->slot * h->stride : NULL;
 }
 
-/* Marks the slot as written by this cause and keeps what stood before. */
-static bool weirp_touch(weir_ctx *c, weirp_held *h) {
-    weirp_slot *s = &h->slots[c->slot];
-    if (h->edited == c->cause) return true;
-    if (!c->active) {
-        weir_fail(c, "state is written outside a cause");
-        return false;
-    }
-    if (h->touches >= h->touched_cap) {
-        weir_buf b = {(unsigned char *)h->touched, h->touches * 8, h->touched_cap * 8, false};
-        if (!weirp_reserve(&b, h->touched_cap ? (uint64_t)h->touched_cap * 16 : 4096)) {
-            weir_fail(c, "out of memory: raise the limit of the guest's memory");
-            return false;
-        }
-        h->touched = (uint32_t *)(void *)b.p;
-        h->touched_cap = b.cap / 8;
-    }
-    h->edited = c->cause;
-    h->undo_slot = *s;
-    weirp_copy(h->undo, h->values + (size_t)c->slot * h->stride, h->stride);
-    h->touched[2 * h->touches] = c->cause;
-    h->touched[2 * h->touches + 1] = c->slot;
-    h->touches++;
-    if (!(s->flags & WEIRP_DIRTY)) c->used += 13 + h->bound;
-    s->flags |= WEIRP_DIRTY;
-    s->last = c->cause;
-    if (h->variable) c->attention = true;
-    return true;
-}
-
-void *weirp_edit(weir_ctx *c, uint32_t state, uint32_t size) {
+/* What the short way does not do: reading the value, growing, refusing. */
+WEIRP_APART void *weirp_edit_slowly(weir_ctx *c, uint32_t state, uint32_t size) {
     weirp_held *h = weirp_state_of(c, state, false);
-    if (h && __builtin_expect(h->size != size, 0)) {
-        weirp_misuse(c, "edits as another struct than the declared one state", state, "");
-        h = NULL;
-    }
-    if (!h || (!(h->slots[c->slot].flags & WEIRP_LOADED) && !weirp_load(c, h)) || !weirp_touch(c, h)) {
-        /* The cause has failed; give it something to write on, however large. */
-        if (size > c->spare_size) {
-            weirp_free(c->spare, c->spare_size);
-            c->spare = (unsigned char *)weirp_alloc(size);
-            c->spare_size = size;
-            if (!c->spare) __builtin_trap();
+    if (h && h->size != size) weirp_misuse(c, "edits as another struct than the declared one state", state, "");
+    else if (h && !c->active) weir_fail(c, "state is written outside a cause");
+    else if (h && ((h->slots[c->slot].flags & WEIRP_LOADED) || weirp_load(c, h))) {
+        weir_buf b = {(unsigned char *)h->touched, h->touches * 8, h->touched_cap * 8, false};
+        if (h->touches < h->touched_cap || weirp_reserve(&b, h->touched_cap ? (uint64_t)h->touched_cap * 16 : 4096)) {
+            h->touched = (uint32_t *)(void *)b.p;
+            h->touched_cap = b.cap / 8;
+            return weirp_edit(c, state, size);
         }
-        __builtin_memset(c->spare, 0, size);
-        return c->spare;
+        weir_fail(c, "out of memory: raise the limit of the guest's memory");
     }
-    weirp_slot *s = &h->slots[c->slot];
-    unsigned char *value = h->values + (size_t)c->slot * h->stride;
-    s->flags |= WEIRP_PRESENT;
-    return value;
+    /* The cause has failed; give it something to write on, however large. */
+    if (size > c->spare_size) {
+        weirp_free(c->spare, c->spare_size);
+        c->spare = (unsigned char *)weirp_alloc(size);
+        c->spare_size = size;
+        if (!c->spare) __builtin_trap();
+    }
+    __builtin_memset(c->spare, 0, size);
+    return c->spare;
 }
 
 void weir_clear(weir_ctx *c, uint32_t state) {
@@ -1943,7 +2023,9 @@ void weir_clear(weir_ctx *c, uint32_t state) {
         if (weirp_valid(&h->frame.nodes[0], c->slot)) s->flags |= WEIRP_PRESENT;
         weirp_clear_words(h->values + (size_t)c->slot * h->stride, h->stride);
     }
-    if (!(s->flags & (WEIRP_PRESENT | WEIRP_DIRTY)) || !weirp_touch(c, h)) return;
+    if (!(s->flags & (WEIRP_PRESENT | WEIRP_DIRTY))) return;
+    weirp_edit(c, state, h->size);
+    if (c->failed) return;
     s->flags &= (uint8_t)~WEIRP_PRESENT;
     weirp_clear_words(h->values + (size_t)c->slot * h->stride, h->stride);
 }
@@ -2355,7 +2437,7 @@ static void weirp_put_output(weirp_out *o) {
     uint32_t n = o->rows, from = weirp_block_begin(n, o->columns);
     for (uint32_t i = 0; i < o->columns; i++) {
         weirp_ocol *k = &o->cols[i];
-        bool var = k->type == WEIR_UTF8 || k->type == WEIR_BINARY;
+        bool var = k->text;
         if (k->nullable && weirp_trim_bits(k->validity.p, n)) weirp_node(from, i, 4, weirp_block_put(from, k->validity.p, (n + 7) / 8));
         if (k->type == WEIR_BOOL) weirp_trim_bits(k->values.p, n);
         weirp_node(from, i, 8, weirp_block_put(from, k->values.p, k->type == WEIR_BOOL ? (n + 7) / 8 : ((uint64_t)n + var) * k->width));
@@ -2381,38 +2463,48 @@ static uint32_t weirp_fold(weirp_held *h) {
 
 static void weirp_put_state(weirp_held *h) {
     uint32_t n = h->touches, from = weirp_block_begin(n, 3), nulls = 0;
+    const uint32_t *touched = h->touched;
+    const weirp_slot *slots = h->slots;
+    uint64_t bound = 0;
     for (uint32_t col = 0; col < 2; col++) {
-        uint32_t at = weirp_block_put(from, NULL, 0);
-        weirp_node(from, col, 8, at);
-        uint32_t to = weirp_put_zero(&weirp_answer, 4 * (uint64_t)n);
-        if (to == UINT32_MAX) return;
-        for (uint32_t i = 0; i < n; i++) weirp_w32(weirp_answer.p + to + 4 * (size_t)i, h->touched[2 * i + col]);
+        weirp_node(from, col, 8, weirp_block_put(from, NULL, 0));
+        uint32_t at = weirp_put_zero(&weirp_answer, 4 * (uint64_t)n);
+        if (at == UINT32_MAX) return;
+        uint32_t *to = (uint32_t *)(void *)(weirp_answer.p + at);
+        for (uint32_t i = 0; i < n; i++) to[i] = touched[2 * i + col];
     }
-    for (uint32_t i = 0; i < n; i++) nulls += !(h->slots[h->touched[2 * i + 1]].flags & WEIRP_PRESENT);
+    for (uint32_t i = 0; i < n; i++) {
+        nulls += !(slots[touched[2 * i + 1]].flags & WEIRP_PRESENT);
+        bound += h->bound + slots[touched[2 * i + 1]].stored;
+    }
     if (nulls) {
         weirp_node(from, 2, 4, weirp_block_put(from, NULL, 0));
-        uint32_t to = weirp_put_zero(&weirp_answer, (n + 7) / 8);
-        if (to == UINT32_MAX) return;
+        uint32_t at = weirp_put_zero(&weirp_answer, (n + 7) / 8);
+        if (at == UINT32_MAX) return;
         for (uint32_t i = 0; i < n; i++)
-            if (h->slots[h->touched[2 * i + 1]].flags & WEIRP_PRESENT) weirp_answer.p[to + i / 8] |= (unsigned char)(1u << (i & 7));
+            if (slots[touched[2 * i + 1]].flags & WEIRP_PRESENT) weirp_answer.p[at + i / 8] |= (unsigned char)(1u << (i & 7));
     }
     weirp_node(from, 2, 8, weirp_block_put(from, NULL, 0));
-    uint32_t offsets = weirp_put_zero(&weirp_answer, 4 * ((uint64_t)n + 1));
+    uint32_t at = weirp_put_zero(&weirp_answer, 4 * ((uint64_t)n + 1));
     weirp_node(from, 2, 12, weirp_block_put(from, NULL, 0));
-    uint32_t bytes = weirp_answer.n;
-    if (weirp_answer.failed) return;
+    if (at == UINT32_MAX || !weirp_reserve(&weirp_answer, weirp_answer.n + bound)) return;
+    uint32_t *offsets = (uint32_t *)(void *)(weirp_answer.p + at);
+    unsigned char *begin = weirp_answer.p + weirp_answer.n, *w = begin;
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t slot = h->touched[2 * i + 1];
+        uint32_t slot = touched[2 * i + 1];
         const unsigned char *value = h->values + (size_t)slot * h->stride;
-        if (h->slots[slot].flags & WEIRP_PRESENT) {
+        if (!(slots[slot].flags & WEIRP_PRESENT)) {
+        } else if (h->decl->fields) {
+            w = weirp_write_row(h->decl->fields, value, w);
+        } else {
             const weir_bytes *raw = (const weir_bytes *)(const void *)value;
-            if (h->decl->fields) weir_row_encode(h->decl->fields, value, &weirp_answer);
-            else weir_put(&weirp_answer, raw->p, raw->n);
-            if (weirp_answer.failed) return;
+            weirp_copy(w, raw->p, raw->n);
+            w += raw->n;
         }
-        weirp_w32(weirp_answer.p + offsets + 4 * (size_t)(i + 1), weirp_answer.n - bytes);
+        offsets[i + 1] = (uint32_t)(w - begin);
     }
-    weirp_node(from, 2, 16, weirp_answer.n - bytes);
+    weirp_answer.n += (uint32_t)(w - begin);
+    weirp_node(from, 2, 16, (uint32_t)(w - begin));
     weirp_block_end(from);
 }
 
@@ -2512,9 +2604,8 @@ static void weirp_reset(weir_ctx *c) {
     c->timer_count = c->kept_used = 0;
     c->used = c->used_before = c->base;
     for (uint32_t i = 0; i < c->outputs; i++) {
-        c->outs[i].rows = 0;
+        weirp_out_cut(&c->outs[i], 0);
         c->outs[i].has_times = c->outs[i].has_kinds = false;
-        for (uint32_t k = 0; k < c->outs[i].columns; k++) c->outs[i].cols[k].bytes.n = 0;
     }
     for (uint32_t i = 0; i < c->states; i++) {
         c->held[i].touches = 0;
@@ -2742,7 +2833,8 @@ static const char *weirp_open_output(weir_ctx *c, weirp_out *o, const char *colu
     o->c = c;
     o->columns = o->schema.columns;
     o->cols = (weirp_ocol *)weirp_new(o->columns * (uint32_t)sizeof(weirp_ocol));
-    if (!o->cols) return "out of memory";
+    o->text_cols = (uint16_t *)weirp_new(o->columns * 2);
+    if (!o->cols || !o->text_cols) return "out of memory";
     o->row_size = 4 + 8 + 1; /* cause, time, kind */
     c->base += 16 + 4 * WEIR_SECTION_SIZE + 24;
     for (uint32_t i = 0; i < o->columns; i++) {
@@ -2750,6 +2842,8 @@ static const char *weirp_open_output(weir_ctx *c, weirp_out *o, const char *colu
         o->cols[i].type = k->type;
         o->cols[i].width = k->width;
         o->cols[i].nullable = k->nullable;
+        o->cols[i].text = k->type == WEIR_UTF8 || k->type == WEIR_BINARY;
+        if (o->cols[i].text) o->text_cols[o->texts++] = (uint16_t)i;
         o->row_size += k->width + 1u; /* the bit of a bool or of validity, rounded up */
         c->base += 24 + 4 + 3 * 8;
     }
@@ -2799,6 +2893,7 @@ static void weirp_close(weir_ctx *c) {
     for (uint32_t i = 0; c->ins && i < c->inputs; i++) weirp_table_free(&c->ins[i]);
     for (uint32_t i = 0; c->outs && i < c->outputs; i++) {
         weirp_free(c->outs[i].cols, c->outs[i].columns * (uint32_t)sizeof(weirp_ocol));
+        weirp_free(c->outs[i].text_cols, c->outs[i].columns * 2);
         weirp_table_free(&c->outs[i].schema);
     }
     for (uint32_t i = 0; c->held && i < c->states; i++) {
