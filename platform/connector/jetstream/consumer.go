@@ -14,6 +14,12 @@ import (
 // inactiveThreshold is when the server forgets a consumer whose reader is gone.
 const inactiveThreshold = 30 * time.Second
 
+// How long a request for messages stands, and how often the server says that it does.
+const (
+	pullExpires   = 30 * time.Second
+	pullHeartbeat = 2 * time.Second
+)
+
 // startAt says where a consumer begins; the zero value is the first message.
 type startAt struct {
 	sequence uint64
@@ -25,6 +31,7 @@ type startAt struct {
 type consumer struct {
 	stream, name string
 	pending      uint64 // messages that waited when it was made
+	before       uint64 // the stream's sequence before the first one it may deliver
 }
 
 type consumerConfig struct {
@@ -38,7 +45,6 @@ type consumerConfig struct {
 	Inactive      int64      `json:"inactive_threshold"`
 	Replicas      int        `json:"num_replicas"`
 	Memory        bool       `json:"mem_storage"`
-	MaxWaiting    int        `json:"max_waiting,omitempty"`
 }
 
 func createConsumer(ctx context.Context, nc *nats.Conn, t Topic, partition int, from startAt) (consumer, error) {
@@ -57,7 +63,10 @@ func createConsumer(ctx context.Context, nc *nats.Conn, t Topic, partition int, 
 	}
 	var answer struct {
 		apiError
-		Pending uint64 `json:"num_pending"`
+		Pending   uint64 `json:"num_pending"`
+		Delivered struct {
+			Stream uint64 `json:"stream_seq"`
+		} `json:"delivered"`
 	}
 	body := map[string]any{"stream_name": t.Stream, "config": cfg, "action": "create"}
 	call := "CONSUMER.CREATE." + t.Stream + "." + c.name + "." + cfg.Filter
@@ -70,7 +79,7 @@ func createConsumer(ctx context.Context, nc *nats.Conn, t Topic, partition int, 
 	if answer.Error != nil {
 		return c, fmt.Errorf("open partition %d of topic %s: %w", partition, t.Name, answer.Error)
 	}
-	c.pending = answer.Pending
+	c.pending, c.before = answer.Pending, answer.Delivered.Stream
 	return c, nil
 }
 
@@ -81,11 +90,12 @@ func (c consumer) delete(nc *nats.Conn) {
 }
 
 // pull asks for the next messages; they come to the reply subject.
-func (c consumer) pull(nc *nats.Conn, reply string, batch int, expires time.Duration) error {
+func (c consumer) pull(nc *nats.Conn, reply string, batch int) error {
 	body, err := json.Marshal(struct {
-		Batch   int   `json:"batch"`
-		Expires int64 `json:"expires"`
-	}{batch, int64(expires)})
+		Batch     int   `json:"batch"`
+		Expires   int64 `json:"expires"`
+		Heartbeat int64 `json:"idle_heartbeat"`
+	}{batch, int64(pullExpires), int64(pullHeartbeat)})
 	if err != nil {
 		return err
 	}

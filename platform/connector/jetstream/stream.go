@@ -23,10 +23,6 @@ const duplicateWindow = 100 * time.Millisecond
 // the transform places the message into its partition before any check, so
 // expected sequences are those of the transformed subject.
 func (t Topic) config() nats_js.StreamConfig {
-	maxBytes := t.MaxBytes
-	if maxBytes == 0 {
-		maxBytes = -1
-	}
 	return nats_js.StreamConfig{
 		Name:              t.Stream,
 		Description:       "Weir topic " + t.Namespace + "/" + t.Name,
@@ -34,8 +30,8 @@ func (t Topic) config() nats_js.StreamConfig {
 		Retention:         nats_js.LimitsPolicy,
 		Discard:           nats_js.DiscardOld,
 		Storage:           nats_js.FileStorage,
-		MaxMsgs:           -1,
-		MaxBytes:          maxBytes,
+		MaxMsgs:           orUnlimited(t.MaxMessages),
+		MaxBytes:          orUnlimited(t.MaxBytes),
 		MaxAge:            t.MaxAge,
 		MaxMsgsPerSubject: -1,
 		Replicas:          t.Replicas,
@@ -46,6 +42,13 @@ func (t Topic) config() nats_js.StreamConfig {
 		},
 		Metadata: map[string]string{metadataIncarnation: strconv.FormatUint(t.Incarnation, 10)},
 	}
+}
+
+func orUnlimited(n int64) int64 {
+	if n == 0 {
+		return -1
+	}
+	return n
 }
 
 // Create makes the topic's stream. Creating one that is there as asked is no
@@ -65,6 +68,22 @@ func Create(ctx context.Context, nc *nats.Conn, t Topic) error {
 	}
 	if err != nil {
 		return fmt.Errorf("create topic %s: %w", t.Name, err)
+	}
+	return nil
+}
+
+// SetLimits changes what a topic keeps to what t says.
+func SetLimits(ctx context.Context, nc *nats.Conn, t Topic) error {
+	t = t.Normalize()
+	if err := Verify(ctx, nc, t); err != nil {
+		return err
+	}
+	js, err := nats_js.New(nc)
+	if err == nil {
+		_, err = js.UpdateStream(ctx, t.config())
+	}
+	if err != nil {
+		return fmt.Errorf("set limits of topic %s: %w", t.Name, err)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ const (
 
 // Limits of a topic.
 const (
-	MaxPartitions     = 256
+	MaxPartitions     = 1024
 	DefaultPartitions = 8
 	DefaultNamespace  = "default"
 )
@@ -36,18 +36,24 @@ type Topic struct {
 	Partitions  int
 	Layout      Layout
 	Stream      string // the JetStream stream that holds it; empty: StreamName
+	Subject     string // plain clients publish to <Subject>.<key>; empty: the name, with "<namespace>:" in front outside default
 	Incarnation uint64
 	MaxAge      time.Duration // 0: kept for ever
 	MaxBytes    int64         // 0: no limit
+	MaxMessages int64         // 0: no limit
 	Replicas    int           // 0: 1
 }
 
-var namePattern = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_-]{0,62}$`)
+var namePattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62}$`)
 
-// CheckName refuses what is no name of a topic or namespace.
+// CheckName refuses what is no name of a topic or namespace, and the one name
+// under which NATS clients wait for answers.
 func CheckName(kind, name string) error {
 	if !namePattern.MatchString(name) {
-		return fmt.Errorf("%s name %q: use a letter, then letters, digits, _ or -, 63 at most", kind, name)
+		return fmt.Errorf("%s name %q: use letters, digits, _ and -, 63 at most, beginning with no -", kind, name)
+	}
+	if name == "_INBOX" {
+		return fmt.Errorf("%s name %q belongs to NATS: choose another", kind, name)
 	}
 	return nil
 }
@@ -65,6 +71,12 @@ func (t Topic) Normalize() Topic {
 	}
 	if t.Stream == "" {
 		t.Stream = StreamName(t.Namespace, t.Name)
+	}
+	if t.Subject == "" {
+		t.Subject = t.Name
+		if t.Namespace != DefaultNamespace {
+			t.Subject = t.Namespace + ":" + t.Name
+		}
 	}
 	if t.Replicas == 0 {
 		t.Replicas = 1
@@ -85,8 +97,10 @@ func (t Topic) Validate() error {
 		return fmt.Errorf("topic %s: %d partitions: choose 1 to %d", t.Name, t.Partitions, MaxPartitions)
 	case t.Layout != Frames && t.Layout != Records:
 		return fmt.Errorf("topic %s: layout %q: choose %s or %s", t.Name, t.Layout, Frames, Records)
-	case t.MaxAge < 0 || t.MaxBytes < 0:
-		return fmt.Errorf("topic %s: max age and max bytes are not negative: leave them out for no limit", t.Name)
+	case t.MaxAge < 0 || t.MaxBytes < 0 || t.MaxMessages < 0:
+		return fmt.Errorf("topic %s: limits are not negative: leave them out for no limit", t.Name)
+	case t.Subject == "" || strings.ContainsAny(t.Subject, ">* \t\r\n") || strings.HasPrefix(t.Subject, "$"):
+		return fmt.Errorf("topic %s: subject %q: a subject has no blanks or wildcards and does not begin with $", t.Name, t.Subject)
 	case t.Stream == "" || strings.ContainsAny(t.Stream, ">*. /\\\t\r\n"):
 		return fmt.Errorf("topic %s: stream %q: a stream's name has no blanks, dots, slashes or wildcards", t.Name, t.Stream)
 	}
@@ -120,14 +134,9 @@ func (t Topic) writerSubject(partition int, writer string) string {
 }
 
 // PublicSubject is where a plain NATS client publishes a record of that key:
-// <topic>.<key> in the namespace default, <namespace>.<topic>.<key> elsewhere.
+// <topic>.<key> in the namespace default, <namespace>:<topic>.<key> elsewhere.
 // The key is one token: no blanks, dots or wildcards.
-func (t Topic) PublicSubject(key string) string {
-	if t.Namespace == DefaultNamespace {
-		return t.Name + "." + key
-	}
-	return t.Namespace + "." + t.Name + "." + key
-}
+func (t Topic) PublicSubject(key string) string { return t.Subject + "." + key }
 
 // PublishExample is a command line that works as it stands.
 func (t Topic) PublishExample(url string) string {
