@@ -1,0 +1,50 @@
+// Package metrics gives numbers their public names and shows them to
+// Prometheus. Every name stands in this file. It must not know where the
+// numbers come from.
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+var (
+	pipelineLabels = []string{"namespace", "pipeline"}
+	operatorLabels = []string{"namespace", "pipeline", "operator", "task"}
+	stateLabels    = []string{"namespace", "pipeline", "state"}
+	userLabels     = []string{"namespace", "pipeline", "operator", "name"}
+)
+
+func desc(name, help string, labels []string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+// The names. Times are in seconds, sizes in bytes, as Prometheus asks.
+var (
+	recordsIn       = desc("weir_operator_records_in_total", "Records that an operator task has taken.", operatorLabels)
+	recordsOut      = desc("weir_operator_records_out_total", "Records that an operator task has emitted.", operatorLabels)
+	bytesIn         = desc("weir_operator_bytes_in_total", "Bytes that a source task has read.", operatorLabels)
+	bytesOut        = desc("weir_operator_bytes_out_total", "Bytes that a sink task has written.", operatorLabels)
+	lateRecords     = desc("weir_operator_late_records_total", "Records that came behind the watermark.", operatorLabels)
+	deadLetters     = desc("weir_operator_dead_letters_total", "Records that were refused and went to the dead letters.", operatorLabels)
+	lagRecords      = desc("weir_source_lag_records", "Messages that wait in the splits of a source task.", operatorLabels)
+	watermark       = desc("weir_operator_watermark_seconds", "Event time that an operator task has reached, since the epoch.", operatorLabels)
+	busySeconds     = desc("weir_task_busy_seconds_total", "Time that a task has spent working.", operatorLabels)
+	waitedSeconds   = desc("weir_task_backpressured_seconds_total", "Time that a task has waited for those it sends to.", operatorLabels)
+	stateKeys       = desc("weir_operator_state_keys", "Keys that hold state.", operatorLabels)
+	stateBytes      = desc("weir_operator_state_bytes", "Memory that keyed state takes.", operatorLabels)
+	timers          = desc("weir_operator_timers", "Timers that are set.", operatorLabels)
+	guestSeconds    = desc("weir_guest_seconds_total", "Time spent in Wasm functions.", operatorLabels)
+	guestCalls      = desc("weir_guest_calls_total", "Calls of Wasm functions.", operatorLabels)
+	guestMemory     = desc("weir_guest_memory_bytes", "Memory of Wasm instances.", operatorLabels)
+	guestTraps      = desc("weir_guest_traps_total", "Calls that ended in a trap or at a limit.", operatorLabels)
+	jobState        = desc("weir_pipeline_state", "1 for the state that a pipeline's job is in.", stateLabels)
+	restarts        = desc("weir_pipeline_restarts_total", "Attempts after the first.", pipelineLabels)
+	checkpointLast  = desc("weir_checkpoint_last_id", "Id of the last committed checkpoint.", pipelineLabels)
+	checkpointAge   = desc("weir_checkpoint_last_committed_seconds", "When the last checkpoint was committed, since the epoch.", pipelineLabels)
+	checkpointTook  = desc("weir_checkpoint_duration_seconds", "From trigger to commit of the last checkpoint.", pipelineLabels)
+	checkpointBytes = desc("weir_checkpoint_size_bytes", "Bytes that the last checkpoint added.", pipelineLabels)
+	checkpointTotal = desc("weir_checkpoint_total_bytes", "Bytes that the last manifest names.", pipelineLabels)
+	checkpointAlign = desc("weir_checkpoint_align_seconds", "Longest alignment of a task in the last checkpoint.", pipelineLabels)
+	checkpointStop  = desc("weir_checkpoint_freeze_seconds", "Longest standstill of a task in the last checkpoint.", pipelineLabels)
+	checkpointStuck = desc("weir_checkpoint_stuck", "1 while a checkpoint cannot be written.", pipelineLabels)
+	userCounter     = desc("weir_user_counter_total", "Counters of Wasm functions.", userLabels)
+	userGauge       = desc("weir_user_gauge", "Gauges of Wasm functions.", userLabels)
+)
