@@ -1,0 +1,178 @@
+package guest
+
+import (
+	"github.com/weirstream/weir/sdk/go/internal/wire"
+)
+
+// Flags of a slot of a framed state.
+const (
+	Loaded  = 1 << iota // its value is decoded
+	Present             // it has a value
+	Dirty               // it was written in this call
+)
+
+// State is one declared state. For a framed one it is also the table of the call's slots.
+//
+// A cause belongs to one slot, so what a failed cause has to undo in a state is one slot: BeginWrite keeps its flags, and Framed its value if an earlier cause of the
+// call wrote it. A slot that was clean needs nothing kept, since the frame still has its value.
+type State struct {
+	Name     string
+	Kind     string
+	Hosted   bool
+	Codec    string
+	Value    string
+	Key      string
+	Version  int
+	TTLMs    int64
+	TTLRead  bool
+	MaxBytes int
+	Framed   Framed // nil: hosted
+	// Fixed is the bound of an encoded value if it has one, else -1: such states are sealed after each cause that wrote them.
+	Fixed int
+
+	Column wire.Column // the frame's values, by slot
+	Flags  []uint8
+	Last   []uint32 // cause of the last write, where Dirty
+
+	block     wire.Block
+	touched   uint32 // 1 + the cause that wrote last
+	oldFlags  uint8
+	oldLast   uint32
+	dirty     int
+	callDirty bool
+}
+
+// Framed is the typed half of a framed state.
+type Framed interface {
+	// Begin makes room for the slots of a call, none loaded.
+	Begin(slots int)
+	// Keep saves the slot's value, which an earlier cause wrote, before the current cause changes it.
+	Keep(slot uint32)
+	// Restore undoes the current cause's change; kept says whether Keep was called.
+	Restore(slot uint32, kept bool)
+	// Seal is called after a cause that wrote the slot succeeded; it returns by how many bytes the effects grew and the bytes of the value.
+	Seal(slot uint32) (grown, size int)
+	// AppendSlot encodes the slot's value.
+	AppendSlot(b []byte, slot uint32) []byte
+}
+
+const perWrite = 16 // cause, slot, offset and validity of a write
+
+// BeginWrite marks the slot as written by the current cause.
+func (s *State) BeginWrite(c *Call) {
+	slot := c.Slot
+	flags := s.Flags[slot]
+	if s.touched != c.Cause+1 {
+		s.touched = c.Cause + 1
+		s.oldFlags, s.oldLast = flags, s.Last[slot]
+		if flags&Dirty != 0 {
+			s.Framed.Keep(slot)
+		} else {
+			s.callDirty = true
+			if s.Fixed >= 0 {
+				c.Bytes += perWrite + s.Fixed
+			}
+		}
+	}
+	s.Flags[slot] = flags | Loaded | Dirty
+	s.Last[slot] = c.Cause
+}
+
+// WrittenBy says whether a cause has written the state.
+func (s *State) WrittenBy(cause uint32) bool { return s.touched == cause+1 }
+
+func (s *State) begin(body []byte, slots int) error {
+	if err := s.block.Parse(body, stateKinds[:]); err != nil {
+		return err
+	}
+	s.Column = s.block.Columns[0]
+	if s.Column.Length < slots {
+		return errShortState
+	}
+	s.Flags = resize(s.Flags, slots)
+	clear(s.Flags)
+	s.Last = resize(s.Last, slots)
+	s.touched = 0
+	s.callDirty = false
+	s.Framed.Begin(slots)
+	return nil
+}
+
+func (s *State) rollback(c *Call) {
+	if s.touched != c.Cause+1 {
+		return
+	}
+	s.Framed.Restore(c.Slot, s.oldFlags&Dirty != 0)
+	s.Flags[c.Slot], s.Last[c.Slot] = s.oldFlags, s.oldLast
+	if s.oldFlags&Dirty == 0 {
+		s.Flags[c.Slot] = 0 // to be decoded again
+	}
+}
+
+// Bytes is the slot's value in the frame; nil if it is absent.
+func (s *State) Bytes(slot uint32) []byte {
+	if s.Column.IsNull(int(slot)) {
+		return nil
+	}
+	b, ok := s.Column.Slice(int(slot))
+	if !ok {
+		Fatal("state " + quote(s.Name) + ": wrong offsets in the frame")
+	}
+	return b
+}
+
+// writes appends the section of the slots that causes before consumed wrote.
+func (s *State) writes(c *Call, index int, consumed uint32) {
+	if !s.callDirty {
+		return
+	}
+	c.writes = c.writes[:0]
+	nulls := false
+	for cause := range consumed {
+		slot := c.slotOf(cause)
+		if s.Flags[slot]&Dirty != 0 && s.Last[slot] == cause {
+			c.writes = append(c.writes, write{cause, slot})
+			nulls = nulls || s.Flags[slot]&Present == 0
+		}
+	}
+	if len(c.writes) == 0 {
+		return
+	}
+	c.out.Begin(sectionWrites, must, uint32(index))
+	n := len(c.writes)
+	w := c.out.Block(n, 3)
+	w.Node(n)
+	causes := u32s(w.Values(4 * n))
+	for i, x := range c.writes {
+		causes[i] = x.cause
+	}
+	w.Node(n)
+	slots := u32s(w.Values(4 * n))
+	for i, x := range c.writes {
+		slots[i] = x.slot
+	}
+	w.Node(n)
+	if nulls {
+		valid := w.Validity(n)
+		for i, x := range c.writes {
+			valid[i>>3] |= s.Flags[x.slot] & Present / Present << (i & 7)
+		}
+	}
+	at := w.Offsets(n)
+	w.AppendBytes(at, n, func(i int, b []byte) []byte {
+		slot := c.writes[i].slot
+		if s.Flags[slot]&Present == 0 {
+			return b
+		}
+		return s.Framed.AppendSlot(b, slot)
+	})
+	w.Finish()
+	c.out.End()
+}
+
+func resize[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n, n+n/4)
+	}
+	return s[:n]
+}

@@ -1,0 +1,231 @@
+package weir
+
+import (
+	"errors"
+	"reflect"
+	"strconv"
+	"time"
+	"unsafe"
+
+	"github.com/weirstream/weir/sdk/go/internal/abi"
+	"github.com/weirstream/weir/sdk/go/internal/guest"
+	"github.com/weirstream/weir/sdk/go/internal/record"
+)
+
+// StateOption changes a declared state.
+type StateOption func(*guest.State) error
+
+// TTL lets a value end that long after it was last written; with OnReadWrite, after it was last read or written.
+func TTL(d time.Duration, on ...Touch) StateOption {
+	return func(s *guest.State) error {
+		if d < time.Millisecond {
+			return errors.New("a TTL of " + d.String() + ": want a millisecond or more")
+		}
+		s.TTLMs = d.Milliseconds()
+		s.TTLRead = len(on) > 0 && on[0] == OnReadWrite
+		return nil
+	}
+}
+
+// Touch says what keeps a value with a TTL alive.
+type Touch int
+
+// What keeps a value alive.
+const (
+	OnWrite Touch = iota
+	OnReadWrite
+)
+
+// MaxBytes limits one value of a framed state; 64 KiB without it, 1 MiB at most.
+func MaxBytes(n int) StateOption {
+	return func(s *guest.State) error {
+		if n < 1 || n > abi.MaxFramedBytes {
+			return errors.New("at most " + strconv.Itoa(n) + " bytes: want 1 to " + strconv.Itoa(abi.MaxFramedBytes) + "; keep more in a weir.MapOf or a list with weir.Hosted")
+		}
+		s.MaxBytes = n
+		return nil
+	}
+}
+
+// Hosted keeps a list with the host, where it may grow without limit; without it a list travels with each call as one value.
+func Hosted() StateOption {
+	return func(s *guest.State) error {
+		if s.Kind != "list" {
+			return errors.New("weir.Hosted is for lists; maps always are")
+		}
+		s.Hosted = true
+		return nil
+	}
+}
+
+// Version numbers the shape of the stored values; 1 without it.
+func Version(n int) StateOption {
+	return func(s *guest.State) error {
+		if n < 1 {
+			return errors.New("version " + strconv.Itoa(n) + ": want 1 or more")
+		}
+		s.Version = n
+		return nil
+	}
+}
+
+func newState(name, kind string, opts []StateOption) (*guest.State, error) {
+	s := &guest.State{Name: name, Kind: kind, Codec: "row", Version: 1, MaxBytes: abi.DefaultMaxFramed}
+	var errs []error
+	for _, o := range opts {
+		errs = append(errs, o(s))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return s, errors.New("state \"" + name + "\": " + err.Error())
+	}
+	return s, nil
+}
+
+// ValueState is a declared state with one value of type T a key.
+type ValueState[T any] struct {
+	fn      *guest.Function
+	state   *guest.State
+	row     *record.Row
+	vals    []T
+	sizes   []int32  // what was booked for a slot; states without a fixed size only
+	kept    T        // the slot's value before the current cause
+	current uint32   // mutable types: 1 + the cause whose own copy vals holds
+	encoded [][]byte // mutable types: the slot's last written value
+	scratch []byte
+}
+
+// ValueOf declares a state with one value of type T a key: a struct, whose fields are written with ids (their position, or the number in the tag: `weir:"count,3"`),
+// or a single value. Fields may be added and dropped as long as ids keep their meaning.
+func ValueOf[T any](f *Function, name string, opts ...StateOption) *ValueState[T] {
+	return newValue[T](f, name, "value", opts)
+}
+
+func newValue[T any](f *Function, name, kind string, opts []StateOption) *ValueState[T] {
+	v := &ValueState[T]{fn: f.fn}
+	state, err := newState(name, kind, opts)
+	f.fn.Fail(err)
+	v.state = state
+	if v.row, err = record.RowOf(reflect.TypeFor[T]()); err != nil {
+		f.fn.Fail(errors.New("state \"" + name + "\": " + err.Error()))
+		v.row = &record.Row{}
+	} else {
+		state.Value = v.row.Text()
+	}
+	state.Fixed = v.row.Fixed
+	if v.row.Mutable || state.Fixed > state.MaxBytes {
+		state.Fixed = -1
+	}
+	state.Framed = v
+	f.fn.AddState(state)
+	return v
+}
+
+// load makes sure that the slot's value is decoded.
+func (v *ValueState[T]) load(ctx *Context) *T {
+	check(ctx, v.fn)
+	slot := ctx.call.Slot
+	if v.row.Mutable {
+		if v.current != ctx.call.Cause+1 {
+			v.current = ctx.call.Cause + 1
+			v.decode(ctx, slot, v.encoded[slot])
+		}
+	} else if v.state.Flags[slot]&guest.Loaded == 0 {
+		v.decode(ctx, slot, nil)
+	}
+	return &v.vals[slot]
+}
+
+func (v *ValueState[T]) decode(ctx *Context, slot uint32, written []byte) {
+	p := &v.vals[slot]
+	*p = *new(T)
+	b := written
+	if v.state.Flags[slot]&guest.Dirty == 0 {
+		v.state.Flags[slot] |= guest.Loaded
+		if b = v.state.Bytes(slot); b != nil {
+			v.state.Flags[slot] |= guest.Present
+		}
+	}
+	if v.state.Flags[slot]&guest.Present == 0 {
+		return
+	}
+	if err := v.row.Decode(unsafe.Pointer(p), b); err != nil {
+		ctx.call.Fault(abi.CodeStateUndecodable, errors.New("state \""+v.state.Name+"\": decode its value: "+err.Error()))
+	}
+}
+
+// Get returns the value, and whether there is one. What it points to (slices, bytes) must not be changed without Set.
+func (v *ValueState[T]) Get(ctx *Context) (T, bool) {
+	p := v.load(ctx)
+	return *p, v.state.Flags[ctx.call.Slot]&guest.Present != 0
+}
+
+// Set writes the value.
+func (v *ValueState[T]) Set(ctx *Context, value T) { *v.Edit(ctx) = value }
+
+// Edit returns the value, or a new zero one, to be changed in place. It counts as written.
+func (v *ValueState[T]) Edit(ctx *Context) *T {
+	p := v.load(ctx)
+	v.state.BeginWrite(&ctx.call)
+	v.state.Flags[ctx.call.Slot] |= guest.Present
+	return p
+}
+
+// Clear removes the value.
+func (v *ValueState[T]) Clear(ctx *Context) {
+	p := v.load(ctx)
+	v.state.BeginWrite(&ctx.call)
+	*p = *new(T)
+	v.state.Flags[ctx.call.Slot] &^= guest.Present
+}
+
+// Begin implements guest.Framed.
+func (v *ValueState[T]) Begin(slots int) {
+	if cap(v.vals) < slots {
+		v.vals = make([]T, slots, slots+slots/4)
+	}
+	v.vals = v.vals[:slots]
+	v.current = 0
+	if v.state.Fixed < 0 {
+		v.sizes = append(v.sizes[:0], make([]int32, slots)...)
+	}
+	if v.row.Mutable {
+		v.encoded = append(v.encoded[:0], make([][]byte, slots)...)
+	}
+}
+
+// Keep implements guest.Framed.
+func (v *ValueState[T]) Keep(slot uint32) { v.kept = v.vals[slot] }
+
+// Restore implements guest.Framed. A mutable value needs no restoring: the next cause decodes its own copy.
+func (v *ValueState[T]) Restore(slot uint32, kept bool) {
+	v.current = 0
+	if kept && !v.row.Mutable {
+		v.vals[slot] = v.kept
+	}
+}
+
+const writeOverhead = 16
+
+// Seal implements guest.Framed.
+func (v *ValueState[T]) Seal(slot uint32) (grown, size int) {
+	p := unsafe.Pointer(&v.vals[slot])
+	if v.row.Mutable {
+		v.scratch = v.row.Append(v.scratch[:0], p)
+		v.encoded[slot] = v.fn.Call.Arena.Copy(v.scratch)
+		size = len(v.scratch)
+	} else if size = v.row.Size(p); size > v.state.MaxBytes {
+		v.scratch = v.row.Append(v.scratch[:0], p)
+		size = len(v.scratch) // the bound is too high; this is the size
+	}
+	grown = size + writeOverhead - int(v.sizes[slot])
+	v.sizes[slot] = int32(size + writeOverhead)
+	return grown, size
+}
+
+// AppendSlot implements guest.Framed.
+func (v *ValueState[T]) AppendSlot(b []byte, slot uint32) []byte {
+	if v.row.Mutable {
+		return append(b, v.encoded[slot]...)
+	}
+	return v.row.Append(b, unsafe.Pointer(&v.vals[slot]))
+}
