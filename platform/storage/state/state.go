@@ -178,6 +178,7 @@ type Frozen interface {
 	// called again until Release, so that a write that failed can be repeated.
 	// An entry's slices hold until the next one is yielded.
 	Entries() iter.Seq[Entry]
+	// Len is about how many entries there are; 0 only if nothing changed.
 	Len() int
 	// Release gives back the memory that the generation held. Any goroutine.
 	Release()

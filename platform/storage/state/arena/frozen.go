@@ -1,0 +1,245 @@
+package arena
+
+import (
+	"bytes"
+	"cmp"
+	"iter"
+	"slices"
+	"sync/atomic"
+
+	"github.com/weirstream/weir/platform/storage/state"
+)
+
+// frozen is a generation that has ended. The task's goroutine touches replaced
+// alone; every other field stays as it is from Freeze to Release.
+type frozen struct {
+	generation *generation
+	mem        *memory
+	chunks     [][]byte // of mem at the freeze: the task's slice may move
+	states     []stateOf
+	changes    int
+	released   atomic.Bool
+	from       *source
+
+	replaced []ref // cells to give back after the release
+}
+
+var _ state.Frozen = (*frozen)(nil)
+
+// Freeze ends a generation.
+func (b *Backend) Freeze() state.Frozen {
+	b.endLoading()
+	b.settle()
+	if b.frozen != nil {
+		panic("arena: Freeze while the last generation is not released")
+	}
+	f := &frozen{
+		generation: b.now, mem: b.mem, chunks: b.mem.chunks, states: b.states,
+		changes: b.now.changes(), from: b.from,
+	}
+	b.from.retain()
+	next := b.spare
+	if next == nil {
+		next = newGeneration(len(b.states))
+	}
+	b.spare = nil
+	next.number = b.now.number + 1
+	b.now, b.stamp, b.frozen = next, next.number, f
+	if len(b.emptied) == 0 {
+		b.emptied, b.waiting = b.waiting, b.emptied
+	} else {
+		b.emptied, b.waiting = append(b.emptied, b.waiting...), b.waiting[:0]
+	}
+	return f
+}
+
+// settle takes back what a released generation held.
+func (b *Backend) settle() {
+	f := b.frozen
+	if f == nil || !f.released.Load() {
+		return
+	}
+	b.frozen = nil
+	b.mem.reclaim = append(append(b.mem.reclaim, f.replaced...), f.generation.tombs...)
+	f.generation.reset()
+	b.spare = f.generation
+}
+
+// Release ends the view.
+func (f *frozen) Release() {
+	if !f.released.Swap(true) {
+		f.from.release(f.mem)
+	}
+}
+
+// Len counts keys, entries and timers that were touched.
+func (f *frozen) Len() int { return f.changes }
+
+// line is one change on its way to a file.
+type line struct {
+	hash uint64
+	key  uint32 // place in generation.keys
+	at   uint32 // the cell, or the place in generation.timers
+	rank uint8  // of the state's name
+	kind lineKind
+	tomb bool
+}
+
+type lineKind uint8
+
+const (
+	lineSingle lineKind = iota // also: all entries cleared
+	lineEntry
+	lineTimer
+)
+
+// Entries yields the changes in the order of segments.
+func (f *frozen) Entries() iter.Seq[state.Entry] {
+	return func(yield func(state.Entry) bool) {
+		names := make([]string, 0, len(f.states)+1)
+		for i := range f.states {
+			names = append(names, f.states[i].Name)
+		}
+		names = append(names, state.TimerState)
+		slices.Sort(names)
+		lines := f.lines(names)
+		slices.SortFunc(lines, f.compare)
+		sub := make([]byte, 0, 64) // not nil: an entry may have an empty key
+		for i := range lines {
+			l := &lines[i]
+			if l.tomb && i+1 < len(lines) && f.sameThing(l, &lines[i+1]) {
+				continue // deleted, then made anew: the newer one follows
+			}
+			e := state.Entry{Hash: l.hash, State: names[l.rank], Key: f.keyOf(l), Tombstone: l.tomb}
+			if l.kind != lineSingle {
+				sub = f.appendSub(sub[:0], l)
+				e.Sub = sub[:len(sub):len(sub)]
+			}
+			if !l.tomb {
+				f.fill(&e, l)
+			}
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+func (f *frozen) lines(names []string) []line {
+	g := f.generation
+	ranks := make([]uint8, len(f.states))
+	for i := range f.states {
+		ranks[i] = uint8(slices.Index(names, f.states[i].Name))
+	}
+	lines := make([]line, 0, f.changes)
+	for i := range uint32(g.keys.n) {
+		k := g.keys.at(i)
+		for id := range f.states {
+			if k.mask>>id&1 == 0 {
+				continue
+			}
+			r := *g.refs.at(i*uint32(g.states) + uint32(id))
+			lines = append(lines, line{hash: k.hash, key: i, at: uint32(r), rank: ranks[id], tomb: r == 0})
+		}
+	}
+	for i := range uint32(g.entries.n) {
+		if c := g.entries.at(i); c.cell != 0 {
+			lines = append(lines, line{hash: g.keys.at(c.key).hash, key: c.key, at: uint32(c.cell), rank: ranks[c.id], kind: lineEntry, tomb: c.tomb})
+		}
+	}
+	timerRank := uint8(slices.Index(names, state.TimerState))
+	for i := range uint32(g.timers.n) {
+		if c := g.timers.at(i); c.kind != 0 {
+			lines = append(lines, line{hash: g.keys.at(c.key).hash, key: c.key, at: i, rank: timerRank, kind: lineTimer, tomb: c.tomb})
+		}
+	}
+	return lines
+}
+
+func (f *frozen) compare(x, y line) int {
+	if x.hash != y.hash {
+		if x.hash < y.hash {
+			return -1
+		}
+		return 1
+	}
+	if c := cmp.Compare(x.rank, y.rank); c != 0 {
+		return c
+	}
+	if x.key != y.key {
+		if c := bytes.Compare(f.keyOf(&x), f.keyOf(&y)); c != 0 {
+			return c
+		}
+	}
+	if c := f.compareSubs(&x, &y); c != 0 {
+		return c
+	}
+	switch { // a tombstone first
+	case x.tomb == y.tomb:
+		return 0
+	case x.tomb:
+		return -1
+	}
+	return 1
+}
+
+// compareSubs orders lines of one state and key: no sub before every sub.
+func (f *frozen) compareSubs(x, y *line) int {
+	if x.kind != y.kind {
+		return cmp.Compare(x.kind, y.kind)
+	}
+	switch x.kind {
+	case lineEntry:
+		return bytes.Compare(entryKey(f.cell(x)), entryKey(f.cell(y)))
+	case lineTimer:
+		a, b := f.generation.timers.at(x.at), f.generation.timers.at(y.at)
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.time, b.time), cmp.Compare(a.name, b.name))
+	}
+	return 0
+}
+
+func (f *frozen) sameThing(x, y *line) bool {
+	return x.hash == y.hash && x.rank == y.rank && x.key == y.key && f.compareSubs(x, y) == 0
+}
+
+func (f *frozen) cell(l *line) []byte { return cellIn(f.chunks, ref(l.at)) }
+
+func (f *frozen) keyOf(l *line) []byte {
+	k := f.generation.keys.at(l.key)
+	return cellIn(f.chunks, k.key)[:k.keyBytes:k.keyBytes]
+}
+
+func (f *frozen) appendSub(dst []byte, l *line) []byte {
+	if l.kind == lineEntry {
+		return append(dst, entryKey(f.cell(l))...)
+	}
+	c := f.generation.timers.at(l.at)
+	return state.AppendTimerSub(dst, state.Timer{Kind: c.kind, Name: c.name, Time: c.time})
+}
+
+func (f *frozen) fill(e *state.Entry, l *line) {
+	switch l.kind {
+	case lineSingle:
+		d := &f.states[f.stateNamed(e.State)]
+		c := f.cell(l)
+		if d.ttlMicros > 0 {
+			e.Expires = cellExpiry(c, singleHead)
+		}
+		e.Value = c[d.headBytes : d.headBytes+cellLength(c)]
+	case lineEntry:
+		c := f.cell(l)
+		if entryFlags(c)&entryTTL != 0 {
+			e.Expires = cellExpiry(c, entryHead)
+		}
+		e.Value = entryValue(c)
+	}
+}
+
+func (f *frozen) stateNamed(name string) int {
+	for i := range f.states {
+		if f.states[i].Name == name {
+			return i
+		}
+	}
+	return 0
+}

@@ -1,0 +1,86 @@
+package arena
+
+import (
+	"fmt"
+
+	"github.com/weirstream/weir/platform/storage/state"
+)
+
+// Load brings in an entry of a segment.
+func (b *Backend) Load(e state.Entry) error {
+	if b.loaded {
+		return fmt.Errorf("load state %s: the backend is in use; load before the first Resolve", e.State)
+	}
+	if e.State == state.TimerState {
+		return b.loadTimer(e)
+	}
+	id, known := b.named[e.State]
+	if !known {
+		return nil
+	}
+	d := &b.states[id]
+	if e.Sub != nil && d.Form != state.Entries || e.Sub == nil && !e.Tombstone && d.Form != state.Single {
+		return fmt.Errorf("load state %s: it was kept in another form (one value a key, or entries); give the new state another name", e.State)
+	}
+	if e.Tombstone {
+		if s := b.loadSlot(e, findOnly); s != noSlot && e.Sub == nil {
+			b.Clear(s, id)
+		} else if s != noSlot {
+			b.DeleteEntry(s, id, e.Sub)
+		}
+		return nil
+	}
+	s := b.loadSlot(e, orMake)
+	var c []byte
+	head := singleHead
+	if d.Form == state.Single {
+		if err := b.Put(s, id, e.Value); err != nil {
+			return err
+		}
+		c = b.mem.cell(*b.slots.cell(uint32(s), id))
+	} else {
+		if err := b.PutEntry(s, id, e.Sub, e.Value); err != nil {
+			return err
+		}
+		item, _ := b.findEntry(uint32(s), d, e.Sub)
+		c, head = b.mem.cell(item.cell), entryHead
+	}
+	if d.ttlMicros > 0 && e.Expires != 0 {
+		setExpiry(c, head, e.Expires)
+	}
+	return nil
+}
+
+func (b *Backend) loadTimer(e state.Entry) error {
+	t, err := state.ParseTimerSub(e.Sub)
+	if err != nil {
+		return err
+	}
+	if !e.Tombstone {
+		b.SetTimer(b.loadSlot(e, orMake), t)
+	} else if s := b.loadSlot(e, findOnly); s != noSlot {
+		b.DeleteTimer(s, t)
+	}
+	return nil
+}
+
+type absence uint8
+
+// What to do with a key that is not there.
+const (
+	findOnly absence = iota
+	orMake
+)
+
+// loadSlot is quick for entries of the key that came last.
+func (b *Backend) loadSlot(e state.Entry, absent absence) state.Slot {
+	if b.lastSlot != noSlot && b.lastHash == e.Hash && b.isKey(uint32(b.lastSlot), e.Key) {
+		return b.lastSlot
+	}
+	s := b.find(e.Key, e.Hash)
+	if s == noSlot && absent == orMake {
+		s = b.slotOf(e.Key, e.Hash)
+	}
+	b.lastSlot, b.lastHash = s, e.Hash
+	return s
+}
