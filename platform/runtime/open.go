@@ -1,0 +1,160 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/weirstream/weir/platform/element"
+	"github.com/weirstream/weir/platform/operator"
+	"github.com/weirstream/weir/platform/runtime/barrier"
+	"github.com/weirstream/weir/platform/runtime/exchange/local"
+	"github.com/weirstream/weir/raftmeta/jobgraph"
+)
+
+// prepare builds the chain, restores state and opens the operators, last first,
+// so that whoever emits while opening finds its consumers open.
+func (t *Task) prepare(ctx context.Context) error {
+	stage := t.spec.Stage
+	c := &chain{ctx: ctx}
+	t.chain = c
+	for _, e := range t.spec.Edges {
+		edge, err := newOutEdge(e.Edge, e.Targets)
+		if err != nil {
+			return err
+		}
+		c.edges = append(c.edges, edge)
+	}
+	for i := range stage.Operators {
+		spec := &stage.Operators[i]
+		op, err := t.services.NewOperator(spec.Kind)
+		if err != nil {
+			return fmt.Errorf("operator %s: %w", spec.ID, err)
+		}
+		n := &node{chain: c, op: op, spec: spec, meter: t.meters[i], inputs: len(spec.Inputs)}
+		n.routes = make([][]route, max(len(spec.Outputs), 1))
+		c.nodes = append(c.nodes, n)
+	}
+	if err := t.wireChain(); err != nil {
+		return err
+	}
+	t.wireInputs()
+	for i := len(c.nodes) - 1; i >= 0; i-- {
+		if err := t.openNode(c.nodes[i]); err != nil {
+			return c.nodes[i].wrap(err)
+		}
+	}
+	t.advanceClock()
+	return nil
+}
+
+// wireChain connects outputs to the chain's operators and to edges.
+func (t *Task) wireChain() error {
+	c := t.chain
+	inputs := 0
+	for _, in := range t.spec.Inputs {
+		inputs = max(inputs, in+1)
+	}
+	c.heads = make([][]route, inputs)
+	for _, n := range c.nodes {
+		for input, up := range n.spec.Upstream {
+			r := route{node: n, input: input}
+			switch {
+			case up.Operator < 0 && up.Output < inputs:
+				c.heads[up.Output] = append(c.heads[up.Output], r)
+			case up.Operator >= 0 && up.Operator < len(c.nodes) && up.Output < len(c.nodes[up.Operator].routes):
+				from := c.nodes[up.Operator]
+				from.routes[up.Output] = append(from.routes[up.Output], r)
+			default:
+				return fmt.Errorf("operator %s: input %d comes from nowhere", n.spec.ID, input)
+			}
+		}
+	}
+	for _, edge := range c.edges {
+		from := c.nodes[edge.spec.Operator]
+		if edge.spec.Output >= len(from.routes) {
+			return fmt.Errorf("operator %s has no output %d", from.spec.ID, edge.spec.Output)
+		}
+		from.routes[edge.spec.Output] = append(from.routes[edge.spec.Output], route{edge: edge})
+	}
+	if src, ok := c.nodes[0].op.(operator.Source); ok {
+		c.source = src
+	}
+	for i, h := range c.heads {
+		if len(h) == 0 {
+			return fmt.Errorf("stage %s: nothing reads input %d", t.spec.Stage.Name, i)
+		}
+	}
+	return nil
+}
+
+func (t *Task) wireInputs() {
+	n := len(t.spec.Inputs)
+	t.aligner = barrier.New(n)
+	t.held = make([][]local.Message, n)
+	t.local = make([]int, n)
+	t.open = make([]int, len(t.chain.heads))
+	for c, in := range t.spec.Inputs {
+		t.local[c] = t.open[in]
+		t.open[in]++
+	}
+	for _, channels := range t.open {
+		t.merger = append(t.merger, element.NewMerger(channels))
+	}
+}
+
+// openNode restores an operator's state and opens it.
+func (t *Task) openNode(n *node) error {
+	parallelism := t.spec.Stage.Parallelism
+	groups := GroupsOf(t.id.Index, parallelism)
+	inputs, err := parseSchemas(n.spec.Inputs)
+	if err != nil {
+		return err
+	}
+	outputs, err := parseSchemas(n.spec.Outputs)
+	if err != nil {
+		return err
+	}
+	if keyed(n.spec) {
+		if n.state, err = t.services.NewState(n.spec, groups); err != nil {
+			return fmt.Errorf("restore state: %w", err)
+		}
+	}
+	items, checkpoint := t.services.Items(n.spec, t.id.Index, parallelism)
+	t.clock = max(t.clock, restoredClock(items))
+	ctx := &operator.Context{
+		Identity: operator.Identity{
+			Pipeline: t.spec.Job.Pipeline, PipelineUID: t.spec.Job.PipelineUID,
+			Operator: n.spec.ID, Task: t.id.Index, Parallelism: parallelism,
+			Attempt: t.spec.Job.Attempt, FirstGroup: groups.First, LastGroup: groups.Last,
+		},
+		Config: n.spec.Config, Inputs: inputs, Outputs: outputs, Key: n.spec.Key,
+		State: n.state, Restored: items, RestoredFrom: checkpoint,
+		Output: n,
+		Log:    t.services.Log.With("operator", n.spec.ID, "task", t.id.Index),
+		Clock:  func() int64 { return max(t.clock, sinceMicros(t.services.Clock())) },
+		Wake:   t.signal,
+		Fail:   t.fail,
+		Published: func(checkpoint uint64) {
+			t.events.Published(t.id, n.spec.ID, checkpoint)
+		},
+		Meter: n.meter,
+	}
+	return n.op.Open(ctx)
+}
+
+// keyed says whether an operator owns keyed state.
+func keyed(op *jobgraph.Operator) bool { return len(op.Key) > 0 && len(op.Key[0]) > 0 }
+
+func (t *Task) signal() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (t *Task) fail(err error) {
+	select {
+	case t.failure <- err:
+	default:
+	}
+}
