@@ -268,6 +268,8 @@ func (c *Core) askSavepoint(j *job, label string) {
 			return
 		}
 		s.id = job.Last.ID
+	} else if j.final != 0 {
+		s.id = j.final // it is stopping, and no other will follow
 	}
 	j.savepoints = append(j.savepoints, s)
 }
