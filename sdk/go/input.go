@@ -71,7 +71,7 @@ func (in *Input[T]) Run(c *guest.Call) {
 		}
 		for i := range rows[:n] {
 			c.Begin(uint32(from + i))
-			if !c.End(on(ctx, &rows[i])) {
+			if err := on(ctx, &rows[i]); (err != nil || !c.Quiet()) && !c.End(err) {
 				return
 			}
 		}

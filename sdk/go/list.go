@@ -274,10 +274,15 @@ func listHead(b []byte, s *listSlot) []byte {
 	return append(b, c...)
 }
 
-// AppendSlot implements guest.Framed.
-func (l *ListState[T]) AppendSlot(b []byte, slot uint32) []byte {
-	s := &l.slots[slot]
-	return append(listHead(b, s), s.elems...)
+// Store implements guest.Framed.
+func (l *ListState[T]) Store(w *wire.BlockWriter, writes []record.Write) {
+	w.AppendBytes(len(writes), func(i int, b []byte) []byte {
+		s := &l.slots[writes[i].Slot]
+		if l.state.Flags[writes[i].Slot]&guest.Present == 0 {
+			return b
+		}
+		return append(listHead(b, s), s.elems...)
+	})
 }
 
 const scanPage = 16 << 10

@@ -3,6 +3,7 @@ package weir
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -20,6 +21,7 @@ type Output[T any] struct {
 	rows     []T
 	mutable  bool
 	decimals bool
+	fixed    int // what a row adds to the effects at most, if that is always the same; else 0
 }
 
 // Out declares the main output of a function, named "out". It comes before the side outputs.
@@ -47,6 +49,9 @@ func output[T any](f *Function, name string) *Output[T] {
 	o.out = &guest.Output{Name: name, Columns: cols, Rows: o}
 	if cols != nil {
 		o.mutable, o.decimals = cols.Mutable, cols.HasDecimals()
+	}
+	if cols != nil && !cols.Mutable && !slices.Contains(cols.Kinds, wire.Utf8) {
+		o.fixed = perRow + cols.Size(unsafe.Pointer(new(T)))
 	}
 	f.fn.AddOutput(o.out)
 	return o
@@ -80,7 +85,11 @@ func (o *Output[T]) emit(ctx *Context, at int64, row T) {
 	}
 	o.out.Causes = append(o.out.Causes, ctx.call.Cause)
 	o.out.Times = append(o.out.Times, at)
-	ctx.call.Bytes += perRow + o.cols.Size(p)
+	if o.fixed > 0 {
+		ctx.call.Bytes += o.fixed
+	} else {
+		ctx.call.Bytes += perRow + o.cols.Size(p)
+	}
 }
 
 // Truncate implements guest.Rows.

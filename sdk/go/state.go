@@ -10,6 +10,7 @@ import (
 	"github.com/weirstream/weir/sdk/go/internal/abi"
 	"github.com/weirstream/weir/sdk/go/internal/guest"
 	"github.com/weirstream/weir/sdk/go/internal/record"
+	"github.com/weirstream/weir/sdk/go/internal/wire"
 )
 
 // StateOption changes a declared state.
@@ -92,6 +93,7 @@ type ValueState[T any] struct {
 	current uint32   // mutable types: 1 + the cause whose own copy vals holds
 	encoded [][]byte // mutable types: the slot's last written value
 	scratch []byte
+	swept   bool // DecodeAll has run in this call
 }
 
 // ValueOf declares a state with one value of type T a key: a struct, whose fields are written with ids (their position, or the number in the tag: `weir:"count,3"`),
@@ -130,9 +132,24 @@ func (v *ValueState[T]) load(ctx *Context) *T {
 			v.decode(ctx, slot, v.encoded[slot])
 		}
 	} else if v.state.Flags[slot]&guest.Loaded == 0 {
-		v.decode(ctx, slot, nil)
+		v.loadSlot(ctx, slot)
 	}
 	return &v.vals[slot]
+}
+
+// loadSlot decodes at first all values of the call if it can, since each slot has a cause.
+//
+//go:noinline
+func (v *ValueState[T]) loadSlot(ctx *Context, slot uint32) {
+	if !v.swept && v.row.Flat() {
+		v.swept = true
+		clear(v.vals)
+		v.row.DecodeAll(unsafe.Pointer(unsafe.SliceData(v.vals)), unsafe.Sizeof(v.vals[0]), &v.state.Column, v.state.Flags, guest.Loaded, guest.Loaded|guest.Present)
+		if v.state.Flags[slot]&guest.Loaded != 0 {
+			return
+		}
+	}
+	v.decode(ctx, slot, nil)
 }
 
 func (v *ValueState[T]) decode(ctx *Context, slot uint32, written []byte) {
@@ -184,7 +201,7 @@ func (v *ValueState[T]) Begin(slots int) {
 		v.vals = make([]T, slots, slots+slots/4)
 	}
 	v.vals = v.vals[:slots]
-	v.current = 0
+	v.current, v.swept = 0, false
 	if v.state.Fixed < 0 {
 		v.sizes = append(v.sizes[:0], make([]int32, slots)...)
 	}
@@ -222,10 +239,22 @@ func (v *ValueState[T]) Seal(slot uint32) (grown, size int) {
 	return grown, size
 }
 
-// AppendSlot implements guest.Framed.
-func (v *ValueState[T]) AppendSlot(b []byte, slot uint32) []byte {
-	if v.row.Mutable {
-		return append(b, v.encoded[slot]...)
+// Store implements guest.Framed.
+func (v *ValueState[T]) Store(w *wire.BlockWriter, writes []record.Write) {
+	if v.row.Flat() {
+		w.FillBytes(len(writes), len(writes)*v.row.Fixed, func(ends []uint32, buf []byte) int {
+			return v.row.AppendAll(buf, unsafe.Pointer(unsafe.SliceData(v.vals)), unsafe.Sizeof(v.vals[0]), writes, v.state.Flags, guest.Present, ends)
+		})
+		return
 	}
-	return v.row.Append(b, unsafe.Pointer(&v.vals[slot]))
+	w.AppendBytes(len(writes), func(i int, b []byte) []byte {
+		slot := writes[i].Slot
+		switch {
+		case v.state.Flags[slot]&guest.Present == 0:
+			return b
+		case v.row.Mutable:
+			return append(b, v.encoded[slot]...)
+		}
+		return v.row.Append(b, unsafe.Pointer(&v.vals[slot]))
+	})
 }

@@ -26,8 +26,6 @@ var (
 // Progress is the progress word: the cause being handled. The host reads it after a trap.
 var Progress uint32 = abi.NoProgress
 
-type write struct{ cause, slot uint32 }
-
 type timerOp struct {
 	cause, slot uint32
 	time        int64
@@ -85,7 +83,7 @@ type Call struct {
 	times            []int64
 	causes           []byte
 	sized            []*State
-	writes           []write
+	writes           []record.Write
 	timers           []timerOp
 	out              wire.Builder
 	input            int
@@ -102,6 +100,9 @@ func (c *Call) Begin(i uint32) {
 		c.Time = c.times[i]
 	}
 }
+
+// Quiet says that a cause which returned no error needs nothing more: no fault, no value to measure, room for output.
+func (c *Call) Quiet() bool { return c.fault == nil && len(c.sized) == 0 && c.Bytes <= c.soft }
 
 // End finishes the current cause. It returns false if the call ends here.
 func (c *Call) End(err error) bool {

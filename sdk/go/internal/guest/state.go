@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"github.com/weirstream/weir/sdk/go/internal/record"
 	"github.com/weirstream/weir/sdk/go/internal/wire"
 )
 
@@ -52,8 +53,8 @@ type Framed interface {
 	Restore(slot uint32, kept bool)
 	// Seal is called after a cause that wrote the slot succeeded; it returns by how many bytes the effects grew and the bytes of the value.
 	Seal(slot uint32) (grown, size int)
-	// AppendSlot encodes the slot's value.
-	AppendSlot(b []byte, slot uint32) []byte
+	// Store adds the values of written slots to a block.
+	Store(w *wire.BlockWriter, writes []record.Write)
 }
 
 const perWrite = 16 // cause, slot, offset and validity of a write
@@ -131,7 +132,7 @@ func (s *State) writes(c *Call, index int, consumed uint32) {
 	for cause := range consumed {
 		slot := c.slotOf(cause)
 		if s.Flags[slot]&Dirty != 0 && s.Last[slot] == cause {
-			c.writes = append(c.writes, write{cause, slot})
+			c.writes = append(c.writes, record.Write{Cause: cause, Slot: slot})
 			nulls = nulls || s.Flags[slot]&Present == 0
 		}
 	}
@@ -144,28 +145,21 @@ func (s *State) writes(c *Call, index int, consumed uint32) {
 	w.Node(n)
 	causes := u32s(w.Values(4 * n))
 	for i, x := range c.writes {
-		causes[i] = x.cause
+		causes[i] = x.Cause
 	}
 	w.Node(n)
 	slots := u32s(w.Values(4 * n))
 	for i, x := range c.writes {
-		slots[i] = x.slot
+		slots[i] = x.Slot
 	}
 	w.Node(n)
 	if nulls {
 		valid := w.Validity(n)
 		for i, x := range c.writes {
-			valid[i>>3] |= s.Flags[x.slot] & Present / Present << (i & 7)
+			valid[i>>3] |= s.Flags[x.Slot] & Present / Present << (i & 7)
 		}
 	}
-	at := w.Offsets(n)
-	w.AppendBytes(at, n, func(i int, b []byte) []byte {
-		slot := c.writes[i].slot
-		if s.Flags[slot]&Present == 0 {
-			return b
-		}
-		return s.Framed.AppendSlot(b, slot)
-	})
+	s.Framed.Store(&w, c.writes)
 	w.Finish()
 	c.out.End()
 }

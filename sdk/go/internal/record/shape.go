@@ -46,7 +46,10 @@ type shapeField struct {
 }
 
 // Row is how one Go type is the value of a state: a struct's fields, or one field 1 for everything else.
-type Row struct{ Shape }
+type Row struct {
+	Shape
+	flat []flatField
+}
 
 // RowOf plans a state's type.
 func RowOf(t reflect.Type) (*Row, error) {
@@ -59,7 +62,9 @@ func RowOf(t reflect.Type) (*Row, error) {
 		s = &Shape{Type: t, Kind: wire.Struct, Mutable: inner.Mutable, fields: []shapeField{{id: 1, tag: 1<<3 | wireOf(inner.Kind), name: "value", shape: inner}}}
 	}
 	s.finish()
-	return &Row{*s}, nil
+	r := &Row{Shape: *s}
+	r.flatten()
+	return r, nil
 }
 
 // ElementOf plans the element type of a framed list.

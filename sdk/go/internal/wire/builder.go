@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"slices"
+	"unsafe"
 
 	"github.com/weirstream/weir/sdk/go/internal/abi"
 )
@@ -138,22 +139,32 @@ func (w *BlockWriter) Bytes(n int) []byte {
 	return w.b.Grow(n)
 }
 
-// Offsets adds a values buffer for n offsets that AppendBytes fills, the first of them 0.
-func (w *BlockWriter) Offsets(n int) (at int) {
+// AppendBytes adds n offsets and a bytes buffer to which write appends value i.
+func (w *BlockWriter) AppendBytes(n int, write func(i int, b []byte) []byte) {
 	clear(w.Values(4 * (n + 1))[:4])
-	return len(w.b.buf) - 4*(n+1)
-}
-
-// AppendBytes lets write append to the bytes buffer, value by value: it ends value i of the offsets at at.
-func (w *BlockWriter) AppendBytes(at, n int, write func(i int, b []byte) []byte) {
+	at := len(w.b.buf) - 4*n
 	w.b.Align()
 	start := len(w.b.buf)
 	w.put(12, uint32(start-w.base))
 	for i := range n {
 		w.b.buf = write(i, w.b.buf)
-		binary.LittleEndian.PutUint32(w.b.buf[at+4*i+4:], uint32(len(w.b.buf)-start))
+		binary.LittleEndian.PutUint32(w.b.buf[at+4*i:], uint32(len(w.b.buf)-start))
 	}
 	w.put(16, uint32(len(w.b.buf)-start))
+}
+
+// FillBytes adds n offsets and a bytes buffer that fill writes at once, at most room bytes: it notes the ends of the values and returns their length.
+func (w *BlockWriter) FillBytes(n, room int, fill func(ends []uint32, buf []byte) int) {
+	clear(w.Values(4 * (n + 1))[:4])
+	at := len(w.b.buf) - 4*n
+	w.b.Align()
+	start := len(w.b.buf)
+	w.put(12, uint32(start-w.base))
+	buf := w.b.Grow(room)
+	ends := unsafe.Slice((*uint32)(unsafe.Pointer(&w.b.buf[at])), n)
+	size := fill(ends, buf)
+	w.b.buf = w.b.buf[:start+size]
+	w.put(16, uint32(size))
 }
 
 // Finish ends the block.
