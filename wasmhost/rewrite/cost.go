@@ -23,7 +23,9 @@ const (
 	// chance to yield before each.
 	bulkInline    = 1024
 	bulkPiece     = 128 << 10
-	bulkFuelShift = 3
+	bulkFuelShift = 3 // 8 bytes for a unit
+	// tableFuelShift makes a table element cost 4 units.
+	tableFuelShift = 2
 	// bulkFuelMax caps what a length operand can cost. It is more than any
 	// slice of fuel, so that the module yields; the operation itself traps.
 	bulkFuelMax = 1 << 28
@@ -33,6 +35,7 @@ const (
 	costCall       = 4
 	costIndirect   = 8
 	costMemoryGrow = 512
+	costTableGrow  = 1 << 14 // the engine copies the whole table
 	costDivide     = 8
 	costFloatSlow  = 4
 )
@@ -88,7 +91,9 @@ func (m *module) cost(in *instr, ctl []frame, infos []funcInfo) int {
 		return int(costs[opBrTable]) + c
 	case opMemoryGrow:
 		return costMemoryGrow
-	case opMemoryInit, opMemoryCopy, opMemoryFill, opTableInit, opTableCopy, opTableFill, opTableGrow:
+	case opTableGrow:
+		return costTableGrow
+	case opMemoryInit, opMemoryCopy, opMemoryFill, opTableInit, opTableCopy, opTableFill:
 		return costBulk
 	}
 	if in.op < 0x100 {

@@ -109,10 +109,10 @@ func (mt *meter) instruction(in *instr, raw []byte, st step) {
 		mt.bulkMemory(in.op, raw)
 		return
 	case opMemoryInit:
-		mt.bulkPaid(raw, bulkInline, bulkFuelShift)
+		mt.bulkPaid(raw, bulkInline, bulkFuelShift, opI32ShrU)
 		return
 	case opTableInit, opTableCopy, opTableFill, opTableGrow:
-		mt.bulkPaid(raw, bulkInline/8, 0)
+		mt.bulkPaid(raw, bulkInline/8, tableFuelShift, opI32Shl)
 		return
 	}
 	mt.out = append(mt.out, raw...)
@@ -287,11 +287,11 @@ func (mt *meter) bulkMemory(op int, raw []byte) {
 }
 
 // bulkPaid pays for a large operation by its length, then runs it whole.
-func (mt *meter) bulkPaid(raw []byte, inline int32, shift byte) {
+func (mt *meter) bulkPaid(raw []byte, inline int32, shift, direction byte) {
 	mt.longerThan(inline)
 	o := append(mt.out, opIf, 0x40)
 	o = appendU32(append(o, opLocalGet), mt.length)
-	o = append(o, opI32Const, shift, opI32ShrU)
+	o = append(o, opI32Const, shift, direction)
 	o = appendU32(append(o, opCall), mt.lay.charge)
 	o = append(o, opEnd)
 	mt.out = append(o, raw...)

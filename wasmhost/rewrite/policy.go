@@ -13,7 +13,7 @@ const Version = 1
 
 // Limits of a Policy that leaves them at zero.
 const (
-	DefaultMaxTableElements = 1 << 20 // 8 MiB of the host's memory
+	DefaultMaxTableElements = 1 << 18 // 2 MiB of the host's memory
 	DefaultMaxTables        = 16
 	DefaultMaxGlobals       = 4096
 	DefaultMaxPassiveBytes  = 8 << 20 // memory.init is not cut into pieces

@@ -181,11 +181,11 @@ func (w *writer) customs(added []added) {
 	w.section(secCustom, append(appendName(nil, "name"), w.names(added)...))
 }
 
-// names rewrites the name section: the module's name, function names and local
-// names. A malformed one is dropped, as engines do; so are subsections that no
-// report of ours shows.
+// names rewrites the name section: function and local names. A malformed one is
+// dropped, as engines do; so are the module's own name and what else no report
+// shows.
 func (w *writer) names(added []added) []byte {
-	var moduleName, funcs, locals []byte
+	var funcs, locals []byte
 	funcCount := 0
 	for _, c := range w.m.customs {
 		if c.name != "name" {
@@ -196,8 +196,6 @@ func (w *writer) names(added []added) []byte {
 			id := r.byte()
 			s := r.sub(int(r.u32()))
 			switch id {
-			case 0:
-				moduleName = s.buf
 			case 1:
 				funcs, funcCount = funcs[:0], s.count()
 				for i := 0; i < funcCount && s.err == nil; i++ {
@@ -223,18 +221,14 @@ func (w *writer) names(added []added) []byte {
 			}
 		}
 		if r.err != nil {
-			moduleName, funcs, locals, funcCount = nil, nil, nil, 0
+			funcs, locals, funcCount = nil, nil, 0
 		}
-	}
-	b := []byte(nil)
-	if moduleName != nil {
-		b = append(appendU32(append(b, 0), uint32(len(moduleName))), moduleName...)
 	}
 	for i, a := range added {
 		funcs = appendName(appendU32(funcs, w.lay.refill+uint32(i)), a.name)
 	}
 	head := appendU32(nil, uint32(funcCount+len(added)))
-	b = appendU32(append(b, 1), uint32(len(head)+len(funcs)))
+	b := appendU32([]byte{1}, uint32(len(head)+len(funcs)))
 	b = append(append(b, head...), funcs...)
 	if locals != nil {
 		b = append(appendU32(append(b, 2), uint32(len(locals))), locals...)

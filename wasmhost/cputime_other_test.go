@@ -1,0 +1,7 @@
+//go:build !linux
+
+package wasmhost
+
+import "time"
+
+func threadTime() time.Duration { return now() }
