@@ -181,9 +181,13 @@ func (l *list[T]) add(v T) uint32 {
 	return uint32(l.n - 1)
 }
 
-// reset empties the list; what is far more than was used goes to the collector.
+// maxSpareParts bounds what a list keeps for the next generation.
+const maxSpareParts = 128
+
+// reset empties the list; what is far more than was used, or much at all, goes
+// to the collector.
 func (l *list[T]) reset() {
-	keep := min(len(l.parts), 2*(l.n>>partShift)+2)
+	keep := min(len(l.parts), 2*(l.n>>partShift)+2, maxSpareParts)
 	clear(l.parts[keep:])
 	l.parts, l.n = l.parts[:keep], 0
 }
