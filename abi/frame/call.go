@@ -113,7 +113,7 @@ func (w *CallWriter) Write(dst []byte) int {
 func checkCall(sig *Signature, c *Call) error {
 	rows := c.RowCount()
 	switch {
-	case c.Columns != nil && c.Causes != nil && c.Causes[0].Kind != abi.CauseRow:
+	case c.Columns != nil && len(c.Causes) > 0 && c.Causes[0].Kind != abi.CauseRow:
 		return errors.New("rows and firings together: they are two calls")
 	case c.Columns == nil && c.Causes == nil:
 		return errors.New("neither rows nor firings")
