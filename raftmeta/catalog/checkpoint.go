@@ -14,14 +14,14 @@ type Range struct {
 // Contains tells whether an id lies in the range.
 func (r Range) Contains(id uint64) bool { return id != 0 && id >= r.First && id <= r.Last }
 
-// Checkpoint is a committed checkpoint.
+// Checkpoint is a committed checkpoint. Its names in the log are short: a pipeline holds several.
 type Checkpoint struct {
 	ID        uint64 `json:"id"`
-	Attempt   uint64 `json:"attempt"`
-	Manifest  Digest `json:"manifest"`
-	Revision  uint64 `json:"revision"` // of the pipeline, that wrote it
-	Time      int64  `json:"time"`
-	NextTimer int64  `json:"next_timer,omitempty"` // the earliest processing-time timer in it
+	Attempt   uint64 `json:"a"`
+	Manifest  Digest `json:"m"`
+	Revision  uint64 `json:"r"` // of the pipeline, that wrote it
+	Time      int64  `json:"t"`
+	NextTimer int64  `json:"w,omitempty"` // the earliest processing-time timer in it
 }
 
 // ReserveCheckpoints reserves the next Count ids of a pipeline for the leader

@@ -330,7 +330,7 @@ func (c *StartAttempt) apply(tx *txn) error {
 			}
 		}
 	}
-	if job.Attempt > 0 {
+	if job.State == JobRestarting {
 		job.Restarts++
 	}
 	job.Attempt, job.Revision, job.Slots = c.Attempt, c.Revision, slices.Clone(c.Slots)

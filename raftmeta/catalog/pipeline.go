@@ -292,10 +292,11 @@ func (tx *txn) putPipeline(what string, p *Pipeline) error {
 // neither a commit nor a failure is ever refused for its size.
 func (p *Pipeline) worstBytes() int {
 	full := *p
-	worst := Checkpoint{ID: 1 << 52, Attempt: 1 << 31, Manifest: Digest{1}, Revision: 1 << 31, Time: 1 << 52, NextTimer: 1 << 52}
+	worst := Checkpoint{ID: 1 << 36, Attempt: 1 << 31, Manifest: Digest{1}, Revision: 1 << 31, Time: 1 << 52, NextTimer: 1 << 52}
 	full.Job.Last = &worst
 	full.Job.Retained = slices.Repeat([]Checkpoint{worst}, p.Current.Retain)
-	full.Job.Error = nil
+	full.Job.Error, full.Job.Failures, full.Job.RetryAt, full.Job.Restarts = nil, 1<<20, 1<<52, 1<<31
+	full.Job.Reserved, full.Job.Newest, full.Job.Publish = Range{First: 1 << 36, Last: 1 << 36}, 1<<36, 1<<36
 	b, err := json.Marshal(&full)
 	if err != nil {
 		return MaxPipelineBytes + 1
