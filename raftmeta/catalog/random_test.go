@@ -13,7 +13,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "replay this one seed")
-	seedsFlag = flag.Int("seeds", 60, "how many seeds to run")
+	seedsFlag = flag.Int("seeds", 30, "how many seeds to run")
 )
 
 // TestRandomCommandsHoldTheInvariants applies random commands, sensible and not,
