@@ -42,7 +42,7 @@ type Trap struct {
 	Detail string   // numbers, limits, the way out
 	Cause  error    // the engine's or an import's error, may be nil
 	Stack  []string // the guest's functions, innermost first
-	Logs   []string // the last lines that the guest wrote in this call
+	Logs   []string // the first and the last lines that the guest wrote in this call
 	// Progress is the cause that the guest was at, or abi.NoCause.
 	Progress uint32
 }
@@ -122,7 +122,7 @@ func (in *Instance) newTrap(export string, err error) *Trap {
 	if in.memory.denied && (t.Kind == ErrTrap || t.Kind == ErrExit) {
 		t.Kind, t.Detail = ErrMemory, in.memory.detail()
 	}
-	t.Logs = in.log.last()
+	t.Logs = in.log.lines()
 	return t
 }
 

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"encoding/binary"
 	"errors"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -13,9 +14,26 @@ import (
 //go:embed testdata/hostile.wasm
 var hostileWasm []byte
 
+// codeFolder lets the hosts of all tests share compiled code.
+var codeFolder string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "weir-wasmhost")
+	if err != nil {
+		panic(err)
+	}
+	codeFolder = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
 // newHost is a host that ends with the test.
 func newHost(t testing.TB, options Options) *Host {
 	t.Helper()
+	if options.CacheDir == "" {
+		options.CacheDir = codeFolder
+	}
 	h, err := NewHost(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)

@@ -157,7 +157,7 @@ func (in *Instance) die(t *Trap) *Trap {
 
 // fail is die for an answer that is wrong.
 func (in *Instance) fail(export string, kind error, format string, args ...any) *Trap {
-	return in.die(&Trap{Kind: kind, Export: export, Detail: fmt.Sprintf(format, args...), Progress: in.progress(), Logs: in.log.last()})
+	return in.die(&Trap{Kind: kind, Export: export, Detail: fmt.Sprintf(format, args...), Progress: in.progress(), Logs: in.log.lines()})
 }
 
 // progress reads the progress word of the function being called.

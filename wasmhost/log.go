@@ -8,9 +8,10 @@ const (
 	LevelError = 3
 )
 
-// lineLog cuts what a guest writes into lines and keeps the last ones. Its
-// buffers are reused from call to call.
+// lineLog cuts what a guest writes into lines and keeps the first ones of a call,
+// which tell why a runtime gave up, and the last. Its buffers are reused.
 type lineLog struct {
+	head    [reportLogLines][]byte
 	ring    [reportLogLines][]byte
 	count   int // lines in this call
 	dropped uint64
@@ -25,6 +26,9 @@ func (l *lineLog) line(to Imports, level int, line []byte) {
 		line = line[:MaxLogLineBytes]
 	}
 	slot := &l.ring[l.count%reportLogLines]
+	if l.count < reportLogLines {
+		slot = &l.head[l.count]
+	}
 	*slot = append((*slot)[:0], line...)
 	l.count++
 	if l.count > MaxLogLinesPerCall || to == nil {
@@ -65,10 +69,17 @@ func (l *lineLog) end(to Imports) {
 	}
 }
 
-// last copies the last lines, oldest first.
-func (l *lineLog) last() []string {
+// lines copies what a report shows of the call: its first and its last lines.
+func (l *lineLog) lines() []string {
 	var lines []string
-	for i := max(0, l.count-reportLogLines); i < l.count; i++ {
+	for i := range min(l.count, reportLogLines) {
+		lines = append(lines, string(l.head[i]))
+	}
+	from := max(reportLogLines, l.count-reportLogLines)
+	if from > reportLogLines {
+		lines = append(lines, "...")
+	}
+	for i := from; i < l.count; i++ {
 		lines = append(lines, string(l.ring[i%reportLogLines]))
 	}
 	return lines

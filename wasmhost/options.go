@@ -26,7 +26,8 @@ const (
 	// MaxLogLinesPerCall is the number of lines of one call that reach the log;
 	// more are counted and dropped.
 	MaxLogLinesPerCall = 1000
-	// reportLogLines is how many of the last lines a trap's report shows.
+	// reportLogLines is how many of the first, and of the last, lines of a call a
+	// trap's report shows.
 	reportLogLines = 16
 )
 

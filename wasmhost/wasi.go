@@ -19,6 +19,12 @@ const (
 	// maxWasiBytes is the most that one call of fd_write or random_get handles.
 	maxWasiBytes = 64 << 10
 	maxIovecs    = 64
+
+	// spinNanos is the longest wait that counts as a runtime's own spin: Go's
+	// takes a few of them before it reports a panic.
+	spinNanos        = 1_000_000
+	subscriptionSize = 48
+	eventSize        = 32
 )
 
 // wasiImports is the closed table: a clock that stands still, seeded randomness,
@@ -40,9 +46,7 @@ var wasiImports = []hostImport{
 	{"proc_exit", types{i32}, nil, func(c *guestCall) {
 		panic(&stop{kind: ErrExit, detail: fmt.Sprintf("code %d; a function returns an error instead of ending the process", c.u32(0))})
 	}},
-	{"poll_oneoff", types{i32, i32, i32, i32}, types{i32}, func(*guestCall) {
-		panic(&stop{kind: ErrWait, detail: "use a timer: a function never sleeps or waits"})
-	}},
+	{"poll_oneoff", types{i32, i32, i32, i32}, types{i32}, pollOneoff},
 
 	{"fd_advise", types{i32, i64, i64, i32}, types{i32}, answer(wasiNoSys)},
 	{"fd_allocate", types{i32, i64, i64}, types{i32}, answer(wasiNoSys)},
@@ -152,4 +156,24 @@ func fdStat(c *guestCall) {
 	clear(stat)
 	stat[0] = fileTypeCh
 	c.result(wasiOK)
+}
+
+// pollOneoff refuses to wait. A spin is over at once: the guest's monotonic
+// clock moves on, the host's time does not.
+func pollOneoff(c *guestCall) {
+	if c.u32(2) == 1 {
+		sub := c.bytes(c.u32(0), subscriptionSize)
+		nanos := binary.LittleEndian.Uint64(sub[24:])
+		if tag, absolute := sub[8], sub[40]&1; tag == 0 && absolute == 0 && nanos <= spinNanos {
+			c.in.clockReads += nanos
+			user := binary.LittleEndian.Uint64(sub)
+			event := c.bytes(c.u32(1), eventSize)
+			clear(event)
+			binary.LittleEndian.PutUint64(event, user)
+			binary.LittleEndian.PutUint32(c.bytes(c.u32(3), 4), 1)
+			c.result(wasiOK)
+			return
+		}
+	}
+	panic(&stop{kind: ErrWait, detail: "use a timer: a function never sleeps or waits"})
 }
