@@ -16,7 +16,8 @@ const frameTarget = 64 << 10
 // accumulator gathers the rows of one partition into frames.
 type accumulator struct {
 	rows  *frame.Builder
-	times []int64
+	count int
+	times []int64 // of typed columns; a plain byte stream has a column for them
 	kinds []byte
 	timed bool // some row has a time
 	kept  bool // some row is no insert
@@ -27,12 +28,12 @@ func newAccumulator(s *schema.Schema) *accumulator {
 	return &accumulator{rows: frame.NewBuilder(s)}
 }
 
-func (a *accumulator) len() int { return len(a.times) }
+func (a *accumulator) len() int { return a.count }
 
 func (a *accumulator) reset() {
 	a.rows.Reset()
 	a.times, a.kinds = a.times[:0], a.kinds[:0]
-	a.timed, a.kept, a.bytes = false, false, 0
+	a.timed, a.kept, a.bytes, a.count = false, false, 0, 0
 }
 
 // add copies the rows of b that rows lists, until the frame is full; it gives
@@ -56,6 +57,7 @@ func (a *accumulator) add(b *batch.Batch, rows []int32, fixed int) []int32 {
 		a.times = append(a.times, time)
 		a.kinds = append(a.kinds, kind)
 	}
+	a.count += n
 	return rows[n:]
 }
 
@@ -122,8 +124,7 @@ func (a *accumulator) addRecord(r record) {
 			a.bytes += len(name) + len(value) + 8
 		}
 	}
-	a.times = append(a.times, r.timeMicros)
-	a.kinds = append(a.kinds, batch.Insert)
+	a.count++
 	a.bytes += 32 + len(r.key) + len(r.value)
 }
 

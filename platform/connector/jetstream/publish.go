@@ -29,8 +29,12 @@ type publisher struct {
 	topic Topic
 
 	mu    sync.Mutex
-	known map[string]uint64 // last sequence of subjects that were published to from here
+	known map[string]knownEnd // of subjects that were published to from here
 }
+
+// knownEnd is a subject's last message, as far as this process knows: it saves
+// asking, and a wrong one is refused by the server.
+type knownEnd struct{ sequence, checkpoint uint64 }
 
 func (p *publisher) publish(ctx context.Context, t connector.Transaction) error {
 	if len(t.Chunks) == 0 {
@@ -91,8 +95,8 @@ func (r *run) do(ctx context.Context) error {
 	r.mu.Lock()
 	last, known := r.known[r.subject]
 	r.mu.Unlock()
-	r.expect = last
-	if !known {
+	r.expect = last.sequence
+	if !known || last.checkpoint >= r.txn.Checkpoint {
 		if err := r.look(ctx); err != nil {
 			return err
 		}
@@ -116,7 +120,9 @@ func (r *run) do(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.known[r.subject] = max(r.known[r.subject], r.expect)
+	if r.known[r.subject].sequence < r.expect {
+		r.known[r.subject] = knownEnd{r.expect, r.txn.Checkpoint}
+	}
 	return nil
 }
 

@@ -169,7 +169,10 @@ func subjectKey(subject string) ([]byte, bool) {
 		subject = subject[i+1:]
 	}
 	key, ok := strings.CutPrefix(subject, "k.")
-	return []byte(key), ok
+	if !ok {
+		return nil, false
+	}
+	return []byte(key), true
 }
 
 // Errors that callers branch on.
