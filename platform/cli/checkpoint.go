@@ -17,7 +17,7 @@ func (a *app) checkpointCommand() *cobra.Command {
 }
 
 func (a *app) checkpointList() *cobra.Command {
-	var o format
+	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "list PIPELINE", Aliases: []string{"ls"}, Short: "List the checkpoints that are kept, newest first",
 		Example:           "  weir checkpoint list flights\n  weir checkpoint list flights -o json | jq '.[0].id'",

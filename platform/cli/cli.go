@@ -157,6 +157,10 @@ func group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	return c
 }
 
+// suggestWithin is the number of typing mistakes over which a command's name is
+// still recognised.
+const suggestWithin = 2
+
 // noSuchCommand refuses an argument where a command's name is wanted, and names
 // the nearest.
 func noSuchCommand(cmd *cobra.Command, args []string) error {
@@ -164,6 +168,7 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := "see: " + cmd.CommandPath() + " --help"
+	cmd.SuggestionsMinimumDistance = suggestWithin
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = "did you mean: " + cmd.CommandPath() + " " + near[0]
 	}

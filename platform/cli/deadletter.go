@@ -22,7 +22,7 @@ func (a *app) deadLetterList() *cobra.Command {
 	var (
 		after uint64
 		limit uint32
-		o     format
+		o     outputFormat
 	)
 	cmd := &cobra.Command{
 		Use: "list PIPELINE", Aliases: []string{"ls"}, Short: "List dead letters with reason and position",
@@ -94,7 +94,7 @@ func appendLetter(b []byte, l *weirv1.DeadLetter) []byte {
 }
 
 func (a *app) deadLetterShow() *cobra.Command {
-	var o format
+	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "show PIPELINE ID", Short: "Show one dead letter whole: reason, position, key and value",
 		Example:           "  weir deadletter show flights 17\n  weir deadletter show flights 17 -o value > record.json",

@@ -9,11 +9,16 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync/atomic"
 )
 
 // open reads a file or, for -, standard input. Compressed input is known by
 // its first two bytes, whatever the name.
-func (a *app) open(path string) (io.ReadCloser, error) {
+func (a *app) open(path string) (io.ReadCloser, error) { return a.openCounted(path, nil) }
+
+// openCounted also counts the bytes of the file as they are read, before they
+// are decompressed.
+func (a *app) openCounted(path string, read *atomic.Uint64) (io.ReadCloser, error) {
 	var closers []io.Closer
 	in := a.env.Stdin
 	if path != "-" {
@@ -23,6 +28,9 @@ func (a *app) open(path string) (io.ReadCloser, error) {
 		}
 		closers = append(closers, f)
 		in = f
+	}
+	if read != nil {
+		in = &counted{in, read}
 	}
 	b := bufio.NewReaderSize(in, inputBuffer)
 	if magic, err := b.Peek(2); err == nil && bytes.Equal(magic, []byte{0x1f, 0x8b}) {
@@ -45,6 +53,17 @@ const (
 	// maxLine bounds one record of a text file.
 	maxLine = 8 << 20
 )
+
+type counted struct {
+	io.Reader
+	read *atomic.Uint64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.read.Add(uint64(n))
+	return n, err
+}
 
 // input is a reader with everything that has to be closed after it.
 type input struct {

@@ -16,18 +16,18 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// format is what -o says.
-type format string
+// outputFormat is what -o says.
+type outputFormat string
 
 const (
-	formatTable format = "table"
-	formatJSON  format = "json"
-	formatValue format = "value"
-	formatRaw   format = "raw"
+	formatTable outputFormat = "table"
+	formatJSON  outputFormat = "json"
+	formatValue outputFormat = "value"
+	formatRaw   outputFormat = "raw"
 )
 
 // outputFlag adds -o with the formats a command has; the first is the default.
-func outputFlag(cmd *cobra.Command, to *format, formats ...format) {
+func outputFlag(cmd *cobra.Command, to *outputFormat, formats ...outputFormat) {
 	*to = formats[0]
 	names := make([]string, len(formats))
 	for i, f := range formats {
@@ -41,7 +41,7 @@ func outputFlag(cmd *cobra.Command, to *format, formats ...format) {
 }
 
 type formatFlag struct {
-	to    *format
+	to    *outputFormat
 	names []string
 }
 
@@ -50,7 +50,7 @@ func (f *formatFlag) Type() string   { return "format" }
 func (f *formatFlag) Set(s string) error {
 	for _, n := range f.names {
 		if n == s {
-			*f.to = format(s)
+			*f.to = outputFormat(s)
 			return nil
 		}
 	}

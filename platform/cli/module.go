@@ -32,7 +32,7 @@ func (a *app) modulePush() *cobra.Command {
 	var (
 		name   string
 		assets []string
-		o      format
+		o      outputFormat
 	)
 	cmd := &cobra.Command{
 		Use:   "push FILE.wasm",
@@ -116,7 +116,7 @@ func (a *app) readFile(path string, limit int64) ([]byte, error) {
 }
 
 func (a *app) moduleList() *cobra.Command {
-	var o format
+	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List modules",
 		Example: "  weir module list\n  weir module list -o json",
@@ -145,7 +145,7 @@ func (a *app) moduleList() *cobra.Command {
 }
 
 func (a *app) moduleInfo() *cobra.Command {
-	var o format
+	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "info NAME", Short: "Show a module's functions, state, schemas and capabilities",
 		Long: `Show what a module says of itself: its functions with their inputs, outputs,

@@ -22,7 +22,7 @@ which topics. Applying it starts it, or changes it with its state kept.`,
 }
 
 func (a *app) pipelineValidate() *cobra.Command {
-	var o format
+	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "validate FILE", Short: "Check a pipeline file against the modules and topics that are there",
 		Long: `Check a pipeline file against the modules and topics that are there. Nothing is
@@ -61,7 +61,7 @@ changed. Problems are shown with line and column; the exit code is then 4.`,
 }
 
 func (a *app) pipelineDiff() *cobra.Command {
-	var o format
+	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "diff FILE", Short: "Show what applying a file would change: state kept, new, dropped",
 		Example: "  weir pipeline diff pipeline.yaml",
@@ -139,7 +139,7 @@ func dash(s string) string { return orDefault(s, "-") }
 
 func (a *app) pipelineApply() *cobra.Command {
 	var (
-		o              format
+		o              outputFormat
 		allow, stopped bool
 	)
 	cmd := &cobra.Command{
@@ -191,7 +191,7 @@ it beforehand. The same file twice changes nothing.`,
 }
 
 func (a *app) pipelineList() *cobra.Command {
-	var o format
+	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List pipelines",
 		Example: "  weir pipeline list\n  weir pipeline list -o json | jq -r '.[] | select(.state != \"running\").name'",

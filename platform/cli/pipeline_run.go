@@ -90,7 +90,7 @@ func (a *app) pipelineLogs() *cobra.Command {
 	var (
 		follow bool
 		tail   uint32
-		o      format
+		o      outputFormat
 	)
 	cmd := &cobra.Command{
 		Use: "logs NAME", Short: "Show what a pipeline's functions and tasks logged",
@@ -124,7 +124,7 @@ func (a *app) pipelineLogs() *cobra.Command {
 	return cmd
 }
 
-func (a *app) printLog(l *weirv1.LogLine, o format) error {
+func (a *app) printLog(l *weirv1.LogLine, o outputFormat) error {
 	if o == formatJSON {
 		return printJSONLine(a.env.Stdout, l)
 	}

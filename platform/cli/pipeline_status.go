@@ -15,7 +15,7 @@ func (a *app) pipelineStatus() *cobra.Command {
 	var (
 		watch bool
 		file  bool
-		o     format
+		o     outputFormat
 	)
 	cmd := &cobra.Command{
 		Use: "status NAME", Short: "Show how a pipeline does: operators, lag, watermark, checkpoints",
@@ -52,7 +52,7 @@ shows the file as it was applied.`,
 	return cmd
 }
 
-func (a *app) watchStatus(cmd *cobra.Command, c *clients, name string, o format) error {
+func (a *app) watchStatus(cmd *cobra.Command, c *clients, name string, o outputFormat) error {
 	s, err := c.pipelines.WatchPipeline(cmd.Context(), connect.NewRequest(&weirv1.WatchPipelineRequest{Namespace: a.namespace, Name: name}))
 	if err != nil {
 		return fmt.Errorf("watch pipeline %q: %w", name, err)

@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) doctorCommand() *cobra.Command {
-	var o format
+	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Check what pipelines rely on and say what to do about each finding",
 		Long: `Check what pipelines rely on: disks, the log's durability, limits, clocks. Each
@@ -63,7 +63,7 @@ func (a *app) printFindings(findings []*weirv1.Finding) {
 
 func (a *app) versionCommand() *cobra.Command {
 	var (
-		o      format
+		o      outputFormat
 		client bool
 	)
 	cmd := &cobra.Command{

@@ -25,7 +25,7 @@ func (a *app) testCommand() *cobra.Command {
 	var (
 		pattern, pipeline string
 		update            bool
-		o                 format
+		o                 outputFormat
 	)
 	cmd := &cobra.Command{
 		Use:   "test [DIR]",
@@ -114,7 +114,7 @@ func findCases(dir string, only *regexp.Regexp) ([]testCase, error) {
 	return cases, nil
 }
 
-func (a *app) runCases(cmd *cobra.Command, dir, pipeline string, cases []testCase, update bool, o format) error {
+func (a *app) runCases(cmd *cobra.Command, dir, pipeline string, cases []testCase, update bool, o outputFormat) error {
 	p, w := a.out(), a.env.Stdout
 	bad := 0
 	var j []byte

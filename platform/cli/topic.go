@@ -15,7 +15,7 @@ func (a *app) topicCommand() *cobra.Command {
 	return group("topic", "Topics: named, partitioned logs",
 		`A topic is a named log in partitions. Records with the same key go to the same
 partition and stay in order.`,
-		a.topicCreate(), a.topicRead(), a.topicList(), a.topicInfo(), a.topicDelete())
+		a.topicCreate(), a.topicPublish(), a.topicRead(), a.topicList(), a.topicInfo(), a.topicDelete())
 }
 
 func (a *app) topicCreate() *cobra.Command {
@@ -24,7 +24,7 @@ func (a *app) topicCreate() *cobra.Command {
 		layout     = "frames"
 		maxAge     time.Duration
 		maxBytes   uint64
-		o          format
+		o          outputFormat
 		ifMissing  bool
 	)
 	cmd := &cobra.Command{
@@ -89,7 +89,7 @@ func parseLayout(s string) (weirv1.Layout, error) {
 func layoutWord(l weirv1.Layout) string { return enumWord(l.Descriptor(), l.Number()) }
 
 func (a *app) topicList() *cobra.Command {
-	var o format
+	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List topics",
 		Example: "  weir topic list\n  weir topic list -o json | jq -r '.[].name'",
@@ -133,7 +133,7 @@ func kept(t *weirv1.Topic) string {
 }
 
 func (a *app) topicInfo() *cobra.Command {
-	var o format
+	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "info NAME", Short: "Show a topic, what it holds and who uses it",
 		Long: `Show a topic: partitions, sizes, which pipelines read and write it, and a line

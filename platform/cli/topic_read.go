@@ -25,7 +25,7 @@ func (a *app) topicRead() *cobra.Command {
 		untilEnd   bool
 		limit      uint64
 		partitions []uint
-		o          format
+		o          outputFormat
 	)
 	cmd := &cobra.Command{
 		Use: "read NAME", Short: "Read a topic's records",
@@ -71,7 +71,7 @@ or -n. Reading takes nothing away.
 	return cmd
 }
 
-func (a *app) readTopic(cmd *cobra.Command, c *clients, req *weirv1.ReadRequest, o format) error {
+func (a *app) readTopic(cmd *cobra.Command, c *clients, req *weirv1.ReadRequest, o outputFormat) error {
 	s, err := c.topics.Read(cmd.Context(), connect.NewRequest(req))
 	if err != nil {
 		return fmt.Errorf("read topic %q: %w", req.GetTopic(), err)
@@ -97,7 +97,7 @@ func (a *app) readTopic(cmd *cobra.Command, c *clients, req *weirv1.ReadRequest,
 	return nil
 }
 
-func appendRecord(b []byte, r *weirv1.Record, o format) []byte {
+func appendRecord(b []byte, r *weirv1.Record, o outputFormat) []byte {
 	value := r.Value
 	if r.GetJson() != "" {
 		value = []byte(r.GetJson())

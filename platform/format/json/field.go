@@ -46,3 +46,12 @@ func (f *Finder) Find(record []byte) (text []byte, ok bool, err error) {
 	text, _, err = f.text()
 	return text, err == nil, err
 }
+
+// Check says why a text is not one JSON value; nil if it is.
+func Check(text []byte) error {
+	s := scanner{src: text}
+	if err := s.skip(0); err != nil {
+		return err
+	}
+	return s.end()
+}
