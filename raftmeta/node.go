@@ -29,6 +29,7 @@ type Node struct {
 	leading   chan bool
 
 	closing  chan struct{} // closed when no further proposal is taken
+	ended    chan struct{} // closed when every task of the node has returned
 	once     sync.Once
 	closeErr error
 	imaging  atomic.Bool
@@ -56,7 +57,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	}
 	n := &Node{
 		options: o, machine: newMachine(), store: logs,
-		proposals: make(chan *proposal, maxGroup), leading: make(chan bool, 1), closing: make(chan struct{}),
+		proposals: make(chan *proposal, maxGroup), leading: make(chan bool, 1), closing: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if err := n.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open node %s: %w", o.NodeID, err), logs.Close())
@@ -252,6 +253,7 @@ func (n *Node) Close() error {
 		close(n.closing)
 		err := n.raft.Shutdown().Error()
 		n.tasks.Wait()
+		close(n.ended)
 		n.closeErr = errors.Join(err, n.store.Close())
 	})
 	return n.closeErr

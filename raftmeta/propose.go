@@ -45,6 +45,14 @@ func (n *Node) ProposeAll(ctx context.Context, commands ...catalog.Command) ([]O
 	select {
 	case a := <-p.answered:
 		return a.outcomes, a.err
+	case <-n.ended:
+		// Whatever got an answer has it by now; the rest came after the last one was taken.
+		select {
+		case a := <-p.answered:
+			return a.outcomes, a.err
+		default:
+			return nil, n.closedError()
+		}
 	case <-ctx.Done():
 		return nil, fmt.Errorf("propose %s: %w: %w", catalog.Name(commands[0]), ErrUnknownOutcome, ctx.Err())
 	}
