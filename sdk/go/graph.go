@@ -113,18 +113,22 @@ func (g *PipelineGraph) add(list *[]node, name string, write func(*guest.JSON)) 
 
 // Apply adds an operator that runs a function on streams, in the order of the function's inputs. The operator has the function's name.
 func (g *PipelineGraph) Apply(f *Function, inputs ...Stream) Stream {
-	return g.ApplyAs(f.Name(), f, nil, inputs...)
+	return g.apply(f.Name(), f, nil, inputs)
 }
 
-// ApplyAs adds an operator with a name of its own and a configuration, which is written as JSON.
+// ApplyAs adds an operator with a name of its own and a configuration, which is written as JSON; nil for none.
 func (g *PipelineGraph) ApplyAs(name string, f *Function, config any, inputs ...Stream) Stream {
-	var text []byte
-	if config != nil {
-		var err error
-		if text, err = json.Marshal(config); err != nil {
-			g.fail("operator " + strconv.Quote(name) + ": config: " + err.Error())
-		}
+	if config == nil {
+		return g.apply(name, f, nil, inputs)
 	}
+	text, err := json.Marshal(config)
+	if err != nil {
+		g.fail("operator " + strconv.Quote(name) + ": config: " + err.Error())
+	}
+	return g.apply(name, f, text, inputs)
+}
+
+func (g *PipelineGraph) apply(name string, f *Function, config []byte, inputs []Stream) Stream {
 	g.add(&g.operators, name, func(j *guest.JSON) {
 		// Only now: inputs may be declared after the graph.
 		if len(inputs) != len(f.fn.Inputs) {
@@ -143,9 +147,9 @@ func (g *PipelineGraph) ApplyAs(name string, f *Function, config any, inputs ...
 			}
 			j.Close('}')
 		}
-		if text != nil {
+		if config != nil {
 			j.Key("config")
-			j.Raw(text)
+			j.Raw(config)
 		}
 	})
 	return Stream{name}

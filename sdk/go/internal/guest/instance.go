@@ -133,6 +133,7 @@ func (in *Instance) Call(handle int, data []byte) []byte {
 	}
 	o := &in.opened[handle]
 	c := o.fn.Call
+	Progress = abi.NoProgress
 	finished := false
 	defer func() {
 		if !finished {
