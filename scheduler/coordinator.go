@@ -15,6 +15,8 @@ type coordinator struct {
 	reserving  bool
 	current    *checkpoint
 	triggered  int64 // when the last one began
+	failures   int   // given up in a row
+	notBefore  int64 // the pause that follows from them
 	ended      int64 // when the last one ended, however
 	base       uint64
 	final      uint64 // id of the final checkpoint that was committed in this attempt
@@ -77,7 +79,7 @@ func (c *Core) due(j *job) (CheckpointKind, bool) {
 	if !healthy || !c.all(j, j.ready) {
 		return "", false
 	}
-	rested := c.now-j.coordinator.ended >= orDefault(rev.PauseMs*millisecond, DefaultPause)
+	rested := c.now-j.coordinator.ended >= orDefault(rev.PauseMs*millisecond, DefaultPause) && c.now >= j.notBefore
 	switch {
 	case job.State == catalog.JobStopping:
 		return FinalStop, j.final == 0 && rested
@@ -188,6 +190,9 @@ func (c *Core) give(j *job, reason string) {
 	}
 	j.current = nil
 	j.coordinator.ended = c.now
+	// What declines now, for a full disk perhaps, declines again at once.
+	j.failures++
+	j.notBefore = c.now + Backoff(j.failures, c.seed^cp.id)
 	c.act(Abort{UID: j.uid, Attempt: cp.attempt, ID: cp.id, Reason: reason, Workers: cp.workers})
 	c.act(Notify{UID: j.uid, Level: Warning, Text: fmt.Sprintf("checkpoint %d given up: %s", cp.id, reason)})
 }
@@ -233,6 +238,7 @@ func (c *Core) complete(j *job) {
 		return
 	}
 	j.base = cp.moved
+	j.failures, j.notBefore = 0, 0
 	switch cp.kind {
 	case FinalStop, FinalDrain:
 		j.final = cp.id

@@ -42,6 +42,7 @@ func (j *job) fresh(now int64) {
 	j.since = now
 	j.lost, j.broken = make(map[int]bool), nil
 	j.base, j.final = 0, 0
+	j.failures, j.notBefore = 0, 0
 }
 
 // advance takes a newer entry of the pipeline.

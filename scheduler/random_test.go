@@ -12,7 +12,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "replay this one seed")
-	seedsFlag = flag.Int("seeds", 400, "how many seeds to run")
+	seedsFlag = flag.Int("seeds", 80, "how many seeds to run")
 )
 
 // world is a cluster of a real catalog, one or more leaders one after the other,
