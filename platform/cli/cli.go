@@ -63,7 +63,8 @@ func Main(ctx context.Context, args []string, env Env) int {
 	if err == nil {
 		return ExitOK
 	}
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+	var told *failure
+	if ctx.Err() != nil && !errors.As(err, &told) {
 		return ExitInterrupted
 	}
 	f := explain(err)

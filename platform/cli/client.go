@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -63,8 +64,21 @@ func (a *app) call(do command) func(*cobra.Command, []string) error {
 		if err != nil {
 			return err
 		}
-		return do(cmd, c, args)
+		return c.reachable(do(cmd, c, args))
 	}
+}
+
+// reachable names the address if no server answers there.
+func (c *clients) reachable(err error) error {
+	if err == nil || !notReached(err) {
+		return err
+	}
+	var f *failure
+	if errors.As(err, &f) {
+		return err // it says more already
+	}
+	return fail(ExitUnreachable, fmt.Errorf("no server answers at %s", c.url),
+		"start one with: weir server --data-dir DIR, or name another with --server URL or WEIR_SERVER")
 }
 
 // confirm says on standard error what was done, unless -q.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"net/url"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -76,7 +75,6 @@ func explain(err error) *failure {
 
 func explainWire(err error, wire *connect.Error) *failure {
 	f := &failure{exit: ExitFailure, text: plain(err, wire), err: err}
-	var dial *net.OpError
 	switch wire.Code() {
 	case connect.CodeNotFound:
 		f.exit, f.hint = ExitNotFound, "see what there is: weir topic list, weir module list, weir pipeline list"
@@ -92,10 +90,6 @@ func explainWire(err error, wire *connect.Error) *failure {
 		f.hint = "send less at once, or raise the limit that the text names"
 	case connect.CodeUnavailable, connect.CodeDeadlineExceeded:
 		f.exit, f.hint = ExitUnreachable, "the server may be starting; call again, or look at its log"
-		if errors.As(err, &dial) && dial.Op == "dial" {
-			f.text = "no server answers at " + dialTarget(err, dial)
-			f.hint = "start one with: weir server --data-dir DIR, or name another with --server URL or WEIR_SERVER"
-		}
 	case connect.CodeUnimplemented:
 		f.hint = "client and server differ; compare them with: weir version"
 	case connect.CodeUnauthenticated, connect.CodePermissionDenied:
@@ -115,19 +109,6 @@ func plain(err error, wire *connect.Error) string {
 	return strings.TrimSpace(text)
 }
 
-func dialTarget(err error, dial *net.OpError) string {
-	var u *url.Error
-	if errors.As(err, &u) {
-		if parsed, perr := url.Parse(u.URL); perr == nil && parsed.Host != "" {
-			return parsed.Scheme + "://" + parsed.Host
-		}
-	}
-	if dial.Addr != nil {
-		return dial.Addr.String()
-	}
-	return "the address"
-}
-
 // problemOf finds the hint that a server attached to its error.
 func problemOf(wire *connect.Error) *weirv1.Problem {
 	for _, d := range wire.Details() {
@@ -145,6 +126,11 @@ func problemOf(wire *connect.Error) *weirv1.Problem {
 func notReached(err error) bool {
 	var dial *net.OpError
 	return errors.As(err, &dial) && dial.Op == "dial"
+}
+
+func isFailure(err error) bool {
+	var f *failure
+	return errors.As(err, &f)
 }
 
 // asked ends a following command that Ctrl-C stopped: that is its normal end.

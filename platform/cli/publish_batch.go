@@ -168,12 +168,17 @@ const (
 	firstBackoff = 100 * time.Millisecond
 )
 
-// send publishes one request. It tries again only while no connection could be
-// made: then nothing was sent, and nothing can be stored twice.
+// send publishes one request.
 func (c *clients) send(ctx context.Context, namespace, topic string, p *publication) error {
+	return retry(ctx, func() error { return c.sendOnce(ctx, namespace, topic, p) })
+}
+
+// retry calls again only while no connection could be made: then nothing was
+// sent, and nothing can be stored twice.
+func retry(ctx context.Context, call func() error) error {
 	backoff := firstBackoff
 	for try := 1; ; try++ {
-		err := c.sendOnce(ctx, namespace, topic, p)
+		err := call()
 		if err == nil || !notReached(err) || try == publishTries {
 			return err
 		}

@@ -149,6 +149,18 @@ func span(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
+// period writes a time limit without the zeros of time.Duration: 24h, not 24h0m0s.
+func period(ms int64) string {
+	s := (time.Duration(ms) * time.Millisecond).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
 // shortDigest cuts sha256:<hex> to what people compare.
 func shortDigest(d string) string {
 	if hex, ok := strings.CutPrefix(d, "sha256:"); ok && len(hex) > 12 {
@@ -162,5 +174,5 @@ func ttl(ms int64) string {
 	if ms == 0 {
 		return ""
 	}
-	return ", ttl " + (time.Duration(ms) * time.Millisecond).String()
+	return ", ttl " + period(ms)
 }

@@ -117,11 +117,18 @@ func (a *app) topicList() *cobra.Command {
 	return cmd
 }
 
+func sequences(m *weirv1.GetTopicResponse) string {
+	if m.GetMessages() == 0 {
+		return fmt.Sprintf("none, the last was %d", m.GetLastSequence())
+	}
+	return fmt.Sprintf("%d to %d", m.GetFirstSequence(), m.GetLastSequence())
+}
+
 // kept says what a topic's retention is.
 func kept(t *weirv1.Topic) string {
 	var limits []string
 	if ms := t.GetMaxAgeMs(); ms > 0 {
-		limits = append(limits, (time.Duration(ms) * time.Millisecond).String())
+		limits = append(limits, period(int64(ms)))
 	}
 	if n := t.GetMaxBytes(); n > 0 {
 		limits = append(limits, size(n))
@@ -157,7 +164,7 @@ for the nats program that publishes to it.`,
 				"kept", kept(t),
 				"messages", count(m.GetMessages()),
 				"size", size(m.GetBytes()),
-				"sequences", fmt.Sprintf("%d to %d", m.GetFirstSequence(), m.GetLastSequence()),
+				"sequences", sequences(m),
 				"stream", fmt.Sprintf("%s (incarnation %d)", t.GetStream(), t.GetIncarnation()),
 				"created", moment(t.GetCreated()),
 				"read by", strings.Join(m.GetReadBy(), ", "),

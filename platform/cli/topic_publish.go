@@ -133,6 +133,9 @@ func (a *app) publish(ctx context.Context, c *clients, p *publishing) error {
 		err = errors.Join(err, in.Close())
 	}
 	took := time.Since(p.started)
+	if errors.Is(err, context.Canceled) && !isFailure(err) {
+		return fail(ExitInterrupted, fmt.Errorf("interrupted: %s records are stored", count(p.stored.Load())), "go on with --skip %d", p.storedLine.Load())
+	}
 	if err != nil {
 		return err
 	}
@@ -181,7 +184,7 @@ func (p *publishing) pump(ctx context.Context, r *recordReader, b batcher, send 
 				continue
 			}
 			if err := send(ctx, q); err != nil {
-				cancel(p.lost(q, err))
+				cancel(p.lost(ctx, q, err))
 				continue
 			}
 			p.stored.Add(q.count)
@@ -254,16 +257,17 @@ func (p *publishing) feed(ctx context.Context, r *recordReader, b batcher, reque
 }
 
 // lost says what is known of the records after a request that was not answered.
-func (p *publishing) lost(q *publication, err error) error {
+func (p *publishing) lost(ctx context.Context, q *publication, err error) error {
 	f := explain(fmt.Errorf("publish to topic %q: %w", p.topic, err))
-	if errors.Is(err, context.Canceled) {
+	if ctx.Err() != nil {
 		f = &failure{exit: ExitInterrupted, text: "interrupted", err: err}
 	}
 	certain := fmt.Sprintf("%s records are stored, up to line %d", count(p.stored.Load()), q.firstLine-1)
 	switch {
 	case notReached(err):
-		f.text += ": " + certain
-		f.hint += fmt.Sprintf("; go on with --skip %d", q.firstLine-1)
+		f.exit = ExitUnreachable
+		f.text = fmt.Sprintf("publish to topic %q: the server has gone: %s", p.topic, certain)
+		f.hint = fmt.Sprintf("once it is back, go on with --skip %d", q.firstLine-1)
 	default:
 		f.text += fmt.Sprintf(": %s; of lines %d to %d some may be", certain, q.firstLine, q.lastLine)
 		f.hint = fmt.Sprintf("to lose none, and perhaps double those, go on with --skip %d; to double none, with --skip %d", q.firstLine-1, q.lastLine)

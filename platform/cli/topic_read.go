@@ -92,7 +92,11 @@ func (a *app) readTopic(cmd *cobra.Command, c *clients, req *weirv1.ReadRequest,
 		}
 	}
 	if err := s.Err(); err != nil {
-		return asked(cmd.Context(), fmt.Errorf("read topic %q: %w", req.GetTopic(), err))
+		err = fmt.Errorf("read topic %q: %w", req.GetTopic(), err)
+		if req.GetUntilEnd() || req.GetLimit() > 0 {
+			return err // Ctrl-C is not the end that was asked for
+		}
+		return asked(cmd.Context(), err)
 	}
 	return nil
 }
