@@ -119,7 +119,10 @@ func (t *Task) openNode(n *node) error {
 			return fmt.Errorf("restore state: %w", err)
 		}
 	}
-	items, checkpoint := t.services.Items(n.spec, t.id.Index, parallelism)
+	items, checkpoint, err := t.services.Items(n.spec, t.id.Index, parallelism)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
 	t.clock = max(t.clock, restoredClock(items))
 	ctx := &operator.Context{
 		Identity: operator.Identity{

@@ -72,7 +72,7 @@ type Services struct {
 	NewState func(op *jobgraph.Operator, groups Groups) (state.Backend, error)
 	// Items gives the operator's items of the checkpoint that fall to a task,
 	// and the id of that checkpoint.
-	Items func(op *jobgraph.Operator, task, parallelism int) ([]snapshot.Item, uint64)
+	Items func(op *jobgraph.Operator, task, parallelism int) ([]snapshot.Item, uint64, error)
 }
 
 // Groups is a range of key groups, both ends inclusive.
