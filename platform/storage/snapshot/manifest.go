@@ -155,6 +155,9 @@ func WriteManifest(ctx context.Context, store blob.Store, m *Manifest) (name str
 		if _, err = ReadManifest(ctx, store, name, digest); err == nil {
 			return name, digest, nil // an earlier try came through
 		}
+		// Or it left half an object, in a store that is not as atomic as it says.
+		name += "-" + randomName()
+		_, err = blob.PutBytes(ctx, store, name, b)
 	}
 	if err != nil {
 		return "", digest, fmt.Errorf("write manifest of checkpoint %d: %w", m.Meta.Checkpoint, err)

@@ -20,9 +20,13 @@ type PartID struct {
 // objectName makes a name that was never used: also a repetition after a
 // time-out gets its own, for the first write may still succeed.
 func (id PartID) objectName() string {
+	return checkpointPrefix(id.Pipeline, id.Checkpoint, id.Attempt) + id.Worker + "/" + randomName()
+}
+
+func randomName() string {
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // never fails, see crypto/rand
-	return checkpointPrefix(id.Pipeline, id.Checkpoint, id.Attempt) + id.Worker + "/" + hex.EncodeToString(random[:])
+	return hex.EncodeToString(random[:])
 }
 
 func (id PartID) String() string {

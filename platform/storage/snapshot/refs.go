@@ -24,6 +24,12 @@ type SegmentRef struct {
 	Checkpoint uint64
 }
 
+// MaxChunkBytes limits one chunk: it is read whole.
+const MaxChunkBytes = 64 << 20
+
+// maxTailBytes is the index of a segment of several terabytes.
+const maxTailBytes = 1 << 30
+
 // Chunk is a run of bytes of an item.
 type Chunk struct {
 	Extent
@@ -128,7 +134,7 @@ func (e *encoder) segment(t *objectTable, s SegmentRef) {
 func (d *decoder) segment(objects []string) SegmentRef {
 	s := SegmentRef{Extent: d.extent(objects), TailBytes: int64(d.uvarint()), Groups: d.groups(),
 		FirstHash: d.u64(), LastHash: d.u64(), Entries: int64(d.uvarint()), Checkpoint: d.uvarint()}
-	if s.TailBytes < footerBytes || s.TailBytes > s.Length || s.Entries < 0 {
+	if s.TailBytes < footerBytes || s.TailBytes > min(s.Length, maxTailBytes) || s.Entries < 0 {
 		d.fail(fmt.Errorf("a segment of %d bytes with a tail of %d", s.Length, s.TailBytes))
 	}
 	return s
@@ -168,7 +174,11 @@ func (d *decoder) items(objects []string) []ItemRef {
 		list[i] = ItemRef{Kind: d.str(), Key: d.str()}
 		list[i].Chunks = make([]Chunk, d.count(8))
 		for j := range list[i].Chunks {
-			list[i].Chunks[j] = Chunk{Extent: d.extent(objects), CRC: d.u32()}
+			c := Chunk{Extent: d.extent(objects), CRC: d.u32()}
+			if c.Length > MaxChunkBytes {
+				d.fail(fmt.Errorf("a chunk of %d bytes, the limit is %d", c.Length, MaxChunkBytes))
+			}
+			list[i].Chunks[j] = c
 		}
 	}
 	return list

@@ -135,6 +135,9 @@ func (w *objectWriter) closeSegment(sw *segmentWriter, g Groups, checkpoint uint
 }
 
 func (w *objectWriter) chunk(data []byte) (Chunk, error) {
+	if len(data) > MaxChunkBytes {
+		return Chunk{}, fmt.Errorf("a chunk of %d bytes is over the limit of %d; split it", len(data), MaxChunkBytes)
+	}
 	c := Chunk{Extent: Extent{Object: w.name, Offset: w.length, Length: int64(len(data))}, CRC: checksum(data)}
 	if len(data) <= smallChunkBytes {
 		c.Inline = append([]byte{}, data...)
