@@ -65,6 +65,9 @@ type Reader interface {
 	// Next waits for records. io.EOF ends a bounded split; *DataLost says that
 	// records between the position and what is there are gone.
 	Next(ctx context.Context) (Fetch, error)
+	// Position is where the reader stands: right after Open where it starts, which
+	// a checkpoint keeps although nothing was read yet, then After of the last Fetch.
+	Position() Position
 	Close() error
 }
 
@@ -110,6 +113,12 @@ type Sink interface {
 	Close() error
 }
 
+// Pusher is a Writer that can send what was written without waiting until it is
+// stored, so that a frame need not fill up.
+type Pusher interface {
+	Push(ctx context.Context) error
+}
+
 // Writer encodes rows. One goroutine uses it at a time.
 type Writer interface {
 	// Write encodes at once and keeps nothing of the batch; the caller releases it.
@@ -121,7 +130,8 @@ type Writer interface {
 	// Flush publishes at once what was written: the at-least-once guarantee.
 	Flush(ctx context.Context) error
 	// State is what must be in the snapshot besides the transaction (an open
-	// file's unsaved bytes); nil if nothing. Restore takes it back before Write.
+	// file's unsaved bytes); nil if nothing. It is asked after Prepare. Restore
+	// takes it back before Write, several times if several writers became one.
 	State() []byte
 	Restore(state []byte) error
 	// Recycle takes a published transaction's memory back.

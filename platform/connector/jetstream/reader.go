@@ -93,7 +93,7 @@ func (r *reader) Next(ctx context.Context) (connector.Fetch, error) {
 	}
 	if r.empty {
 		r.empty, r.drained = false, true
-		return connector.Fetch{After: r.position(), Drained: true}, nil
+		return connector.Fetch{After: r.Position(), Drained: true}, nil
 	}
 	for {
 		if r.finished() {
@@ -192,14 +192,15 @@ func (r *reader) records(ctx context.Context, m *nats.Msg, d delivery) (connecto
 }
 
 func (r *reader) finish(fetch connector.Fetch, d delivery) connector.Fetch {
-	fetch.After = r.position()
+	fetch.After = r.Position()
 	fetch.Lag = d.pending
 	r.drained = d.pending == 0 && r.pos.Row == 0 && r.held == nil
 	fetch.Drained = r.drained
 	return fetch
 }
 
-func (r *reader) position() connector.Position { return r.pos.append(make([]byte, 0, 112)) }
+// Position is where the reader stands.
+func (r *reader) Position() connector.Position { return r.pos.append(make([]byte, 0, 112)) }
 
 // Close ends the reader.
 func (r *reader) Close() error {

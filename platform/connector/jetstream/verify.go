@@ -99,7 +99,7 @@ func (r *reader) checks(ctx context.Context) (fetch connector.Fetch, moved bool,
 			return fetch, false, err
 		}
 		if ok {
-			return connector.Fetch{After: r.position()}, true, nil
+			return connector.Fetch{After: r.Position()}, true, nil
 		}
 	}
 	before := r.pos
@@ -112,7 +112,7 @@ func (r *reader) checks(ctx context.Context) (fetch connector.Fetch, moved bool,
 			if err := r.feed.start(ctx, r.afterPos()); err != nil {
 				return fetch, false, err
 			}
-			return connector.Fetch{After: r.position()}, true, nil
+			return connector.Fetch{After: r.Position()}, true, nil
 		}
 		r.pos = before // what comes next was on its way already
 	}

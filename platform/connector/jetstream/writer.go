@@ -119,6 +119,14 @@ func (w *writer) Prepare(ctx context.Context, checkpoint uint64) (connector.Tran
 	return t, nil
 }
 
+// Push sends what was written and does not wait until it is stored.
+func (w *writer) Push(context.Context) error {
+	if w.flight == nil {
+		return nil
+	}
+	return w.scatter.flush(w)
+}
+
 // Flush sends what was written and waits until it is stored.
 func (w *writer) Flush(ctx context.Context) error {
 	if w.flight == nil {
