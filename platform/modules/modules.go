@@ -1,0 +1,199 @@
+// Package modules keeps uploaded Wasm modules: checked, described and compiled
+// once, found again by digest. It must not know pipelines or tasks.
+package modules
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/weirstream/weir/abi"
+	"github.com/weirstream/weir/abi/frame"
+	"github.com/weirstream/weir/abi/manifest"
+	"github.com/weirstream/weir/platform/storage/blob"
+	"github.com/weirstream/weir/wasmhost"
+)
+
+// MaxCompiled bounds the modules that are kept compiled in memory; others are
+// compiled again from the cache on disk when they are needed.
+const MaxCompiled = 256
+
+// ErrRefused is wrapped by every refusal of an upload.
+var ErrRefused = errors.New("module refused")
+
+// Digest names a module by its content.
+type Digest [sha256.Size]byte
+
+func (d Digest) String() string { return fmt.Sprintf("%x", d[:]) }
+
+// Store checks, keeps and gives modules.
+type Store struct {
+	host  *wasmhost.Host
+	blobs blob.Store
+
+	mu       sync.Mutex // guards compiled
+	compiled map[string]*entry
+}
+
+type entry struct {
+	once     sync.Once
+	module   *wasmhost.Module
+	manifest *manifest.Manifest
+	err      error
+}
+
+// New makes a store.
+func New(host *wasmhost.Host, blobs blob.Store) *Store {
+	return &Store{host: host, blobs: blobs, compiled: map[string]*entry{}}
+}
+
+// Pushed is what an upload came to.
+type Pushed struct {
+	Digest         Digest
+	ManifestDigest Digest
+	Manifest       *manifest.Manifest
+	Warnings       []string
+}
+
+// Push checks a module, asks it twice what it is, and keeps it with its
+// manifest. The same bytes give the same result without a second copy.
+func (s *Store) Push(ctx context.Context, wasm []byte) (Pushed, error) {
+	out := Pushed{Digest: sha256.Sum256(wasm)}
+	module, err := s.host.Compile(ctx, wasm)
+	if err != nil {
+		return out, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	text, err := describe(ctx, module)
+	if err != nil {
+		return out, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if out.Manifest, err = manifest.Parse(text); err != nil {
+		return out, fmt.Errorf("%w: its manifest: %w", ErrRefused, err)
+	}
+	if module.Report().CopiesByLoop {
+		out.Warnings = append(out.Warnings, "the module copies memory byte by byte; build it with bulk memory (clang: -mbulk-memory) to make it faster")
+	}
+	out.ManifestDigest = sha256.Sum256(text)
+	if err := s.put(ctx, name(out.Digest.String()), wasm); err != nil {
+		return out, fmt.Errorf("keep module: %w", err)
+	}
+	if err := s.put(ctx, manifestName(out.Digest.String()), text); err != nil {
+		return out, fmt.Errorf("keep manifest: %w", err)
+	}
+	e := &entry{module: module, manifest: out.Manifest}
+	e.once.Do(func() {})
+	s.mu.Lock()
+	s.compiled[out.Digest.String()] = e
+	s.mu.Unlock()
+	return out, nil
+}
+
+// describe asks two fresh instances and wants equal answers: a manifest that
+// changes from call to call could not be relied on.
+func describe(ctx context.Context, m *wasmhost.Module) ([]byte, error) {
+	var w frame.ContainerWriter
+	params := []byte("{}")
+	w.Reset(frame.KindDescribe)
+	w.Reserve(abi.DescribeSectionParams, 0, abi.SectionMustUnderstand, len(params))
+	request := make([]byte, w.Size())
+	w.Begin(request)
+	copy(w.Body(0), params)
+	var answers [2][]byte
+	for i := range answers {
+		text, err := describeOnce(ctx, m, request, uint64(i))
+		if err != nil {
+			return nil, err
+		}
+		answers[i] = text
+	}
+	if !bytes.Equal(answers[0], answers[1]) {
+		return nil, errors.New("weir_describe gave two different answers: it must not depend on time, randomness or what ran before")
+	}
+	return answers[0], nil
+}
+
+func describeOnce(ctx context.Context, m *wasmhost.Module, request []byte, seed uint64) (text []byte, err error) {
+	in, err := m.Instantiate(ctx, wasmhost.InstanceOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, in.Close(ctx)) }()
+	out, err := in.Describe(ctx, request, wasmhost.CallOptions{Seed: seed, ClockMicros: int64(seed) * 1e9})
+	if err != nil {
+		return nil, err
+	}
+	return bytes.Clone(out), nil
+}
+
+// Module gives a compiled module and its manifest by digest.
+func (s *Store) Module(ctx context.Context, digest string) (*wasmhost.Module, *manifest.Manifest, error) {
+	digest = strings.TrimPrefix(digest, "sha256:")
+	s.mu.Lock()
+	e := s.compiled[digest]
+	if e == nil {
+		if len(s.compiled) >= MaxCompiled {
+			clear(s.compiled) // running instances keep their code; the rest comes back from disk
+		}
+		e = &entry{}
+		s.compiled[digest] = e
+	}
+	s.mu.Unlock()
+	e.once.Do(func() { e.module, e.manifest, e.err = s.load(ctx, digest) })
+	if e.err != nil {
+		s.mu.Lock()
+		delete(s.compiled, digest)
+		s.mu.Unlock()
+		return nil, nil, fmt.Errorf("open module %.12s: %w", digest, e.err)
+	}
+	return e.module, e.manifest, nil
+}
+
+func (s *Store) load(ctx context.Context, digest string) (*wasmhost.Module, *manifest.Manifest, error) {
+	m, err := s.Manifest(ctx, digest)
+	if err != nil {
+		return nil, nil, err
+	}
+	wasm, err := s.get(ctx, name(digest))
+	if err != nil {
+		return nil, nil, err
+	}
+	if got := fmt.Sprintf("%x", sha256.Sum256(wasm)); got != digest {
+		return nil, nil, fmt.Errorf("object %s is damaged: its digest is %.12s", name(digest), got)
+	}
+	module, err := s.host.Compile(ctx, wasm)
+	return module, m, err
+}
+
+// Manifest gives a module's manifest without compiling it.
+func (s *Store) Manifest(ctx context.Context, digest string) (*manifest.Manifest, error) {
+	text, err := s.get(ctx, manifestName(strings.TrimPrefix(digest, "sha256:")))
+	if err != nil {
+		return nil, err
+	}
+	return manifest.Parse(text)
+}
+
+func name(digest string) string         { return "modules/" + digest }
+func manifestName(digest string) string { return "manifests/" + digest }
+
+func (s *Store) put(ctx context.Context, name string, b []byte) error {
+	_, err := s.blobs.Put(ctx, name, bytes.NewReader(b))
+	if errors.Is(err, blob.ErrExists) {
+		return nil // named by content: it is the same
+	}
+	return err
+}
+
+func (s *Store) get(ctx context.Context, name string) ([]byte, error) {
+	r, err := s.blobs.Get(ctx, name, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}

@@ -1,0 +1,173 @@
+package planner
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/weirstream/weir/abi/schema"
+	"github.com/weirstream/weir/platform/connector"
+	"github.com/weirstream/weir/platform/operator/sink"
+	"github.com/weirstream/weir/platform/operator/source"
+	"github.com/weirstream/weir/platform/planner/pipelinefile"
+	"github.com/weirstream/weir/raftmeta/jobgraph"
+)
+
+// Kinds of operators and of connectors that the planner names.
+const (
+	kindSource = source.Kind
+	kindSink   = sink.Kind
+
+	ConnectorTopic = "jetstream"
+	ConnectorFile  = "file"
+)
+
+func (p *physical) sourceConfig(n *node) source.Config {
+	s := n.source
+	c := source.Config{
+		EventTime:   s.EventTime.Column.Value,
+		LatenessMs:  s.EventTime.Lateness.Milliseconds(),
+		IdleMs:      s.EventTime.Idle.Milliseconds(),
+		MaxDriftMs:  s.EventTime.MaxDrift.Milliseconds(),
+		DeadLetters: n.letters,
+	}
+	options := optionsOf(s.Options)
+	set(options, "format", s.Format.Value)
+	if s.Topic.Value != "" {
+		c.Connector = ConnectorTopic
+		set(options, "topic", s.Topic.Value)
+		set(options, "namespace", p.namespace())
+		set(options, "start", s.Start.Value)
+		if s.Bounded {
+			options["bound"] = string(connector.UntilEnd)
+		}
+		p.plan.Reads = append(p.plan.Reads, s.Topic.Value)
+	} else {
+		c.Connector = ConnectorFile
+		set(options, "path", s.File.Value)
+	}
+	c.Options = encode(options)
+	return c
+}
+
+func (p *physical) sinkConfig(n *node) sink.Config {
+	s := n.sink
+	c := sink.Config{Guarantee: connector.Guarantee(s.Guarantee.Value)}
+	if c.Guarantee == "" {
+		c.Guarantee = connector.ExactlyOnce
+	}
+	if c.Guarantee == connector.ExactlyOnce {
+		p.plan.Guarantee = connector.ExactlyOnce
+	}
+	options := optionsOf(s.Options)
+	set(options, "format", s.Format.Value)
+	if s.Topic.Value != "" {
+		c.Connector = ConnectorTopic
+		set(options, "topic", s.Topic.Value)
+		set(options, "namespace", p.namespace())
+		set(options, "key", s.Key.Value)
+		p.plan.Writes = append(p.plan.Writes, s.Topic.Value)
+	} else {
+		c.Connector = ConnectorFile
+		set(options, "path", s.File.Value)
+	}
+	c.Options = encode(options)
+	return c
+}
+
+// deadLetterConfig writes dead letters as columns, so that a record's bytes stay as they were.
+func (p *physical) deadLetterConfig() sink.Config {
+	return sink.Config{
+		Connector: ConnectorTopic,
+		Guarantee: p.plan.Guarantee,
+		Options: encode(map[string]any{
+			"topic": p.plan.DeadLetters, "namespace": p.namespace(), "format": "columns",
+		}),
+	}
+}
+
+func (p *physical) namespace() string {
+	if ns := p.file.Namespace.Value; ns != "" {
+		return ns
+	}
+	return "default"
+}
+
+func optionsOf(raw json.RawMessage) map[string]any {
+	out := map[string]any{}
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &out); err != nil {
+			out["options"] = json.RawMessage(raw) // refused by the connector, with its own words
+		}
+	}
+	return out
+}
+
+func set(options map[string]any, name, value string) {
+	if value != "" {
+		options[name] = value
+	}
+}
+
+func encode(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("planner: options are plain data: %v", err))
+	}
+	return b
+}
+
+// native is a planned native operator.
+type native struct {
+	config  any
+	state   []jobgraph.State
+	outputs []*schema.Schema
+}
+
+// natives makes plans of native operators by kind.
+var natives = map[string]func(config json.RawMessage, inputs []*schema.Schema, key []string) (native, error){}
+
+// native resolves an operator of a kind that Weir itself has.
+func (l *logical) native(n *node) {
+	o := n.operator
+	build, ok := natives[o.Kind.Value]
+	if !ok {
+		var kinds []string
+		for k := range natives {
+			kinds = append(kinds, k)
+		}
+		l.problem(o.Kind.Pos, orElse(pipelinefile.Suggest(o.Kind.Value, kinds), "use a function of a module"), "there is no operator kind %q", o.Kind.Value)
+		return
+	}
+	var inputs []*schema.Schema
+	for _, in := range o.Inputs {
+		from, ok := l.port(in.From)
+		if !ok {
+			return
+		}
+		n.inputs = append(n.inputs, from)
+		inputs = append(inputs, from.node.outputs[from.output].schema)
+	}
+	var key []string
+	for _, k := range o.Key {
+		key = append(key, k.Value)
+	}
+	p, err := build(o.Config, inputs, key)
+	if err != nil {
+		l.problem(n.pos, "", "operator %s: %v", n.name, err)
+		return
+	}
+	n.native = p
+	n.letters = false // native operators refuse nothing
+	for i, s := range p.outputs {
+		out := output{schema: s}
+		if i > 0 {
+			out.name = fmt.Sprint(i)
+		}
+		n.outputs = append(n.outputs, out)
+	}
+	if len(key) > 0 {
+		for range inputs {
+			n.key = append(n.key, key)
+		}
+	}
+}
