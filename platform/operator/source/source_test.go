@@ -129,7 +129,7 @@ type rig struct {
 func (r *rig) Emit(output int, b *batch.Batch) error {
 	for i := range b.Len() {
 		if output == DeadLetters {
-			r.dead = append(r.dead, b.Columns[3].StringAt(b.Row(i)))
+			r.dead = append(r.dead, string(b.Columns[3].BytesAt(b.Row(i))))
 			continue
 		}
 		r.rows = append(r.rows, b.Columns[1].IntAt(b.Row(i)))
@@ -153,7 +153,9 @@ func (r *rig) last() element.Watermark {
 func openRig(t *testing.T, s *script, config string, restored []snapshot.Item) *rig {
 	t.Helper()
 	r := &rig{t: t, woken: make(chan struct{}, 1), clock: 1_000_000, source: s}
-	r.op = New(Deps{Open: func(context.Context, string, json.RawMessage, *schema.Schema) (connector.Source, error) { return s, nil }})
+	r.op = New(Deps{Open: func(context.Context, string, json.RawMessage, *schema.Schema) (connector.Source, error) {
+		return s, nil
+	}})
 	r.ctx = &operator.Context{
 		Identity: operator.Identity{Pipeline: "p", Operator: "in", Parallelism: 1},
 		Config:   json.RawMessage(config), Outputs: []*schema.Schema{rowSchema, deadletter.Schema}, Restored: restored,
@@ -319,15 +321,13 @@ func TestSplitsAreReadInTurn(t *testing.T) {
 		}
 	}
 	r := openRig(t, s, `{}`, nil)
-	r.until("readers to run ahead", func() bool {
-		for _, sp := range r.op.splits {
-			if len(sp.queue) < 3 {
-				return false
+	for _, sp := range r.op.splits { // the readers run ahead
+		for deadline := time.Now().Add(10 * time.Second); len(sp.queue) < 3; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatal("a reader does not run ahead")
 			}
 		}
-		return true
-	})
-	r.rows = nil
+	}
 	for range 9 {
 		if more, err := r.op.Poll(); !more || err != nil {
 			t.Fatal(more, err)
@@ -370,7 +370,9 @@ func TestARestoreGoesOnAtTheBarrierWithWatermarkAndIdleness(t *testing.T) {
 func TestSplitsFallToTasksByTheirNumber(t *testing.T) {
 	s := newScript(5)
 	r := &rig{t: t, source: s}
-	op := New(Deps{Open: func(context.Context, string, json.RawMessage, *schema.Schema) (connector.Source, error) { return s, nil }})
+	op := New(Deps{Open: func(context.Context, string, json.RawMessage, *schema.Schema) (connector.Source, error) {
+		return s, nil
+	}})
 	if err := op.Open(&operator.Context{Identity: operator.Identity{Parallelism: 2, Task: 1}, Config: json.RawMessage(`{}`),
 		Outputs: []*schema.Schema{rowSchema}, Output: r, Wake: func() {}, Meter: &operator.Meter{}, Clock: func() int64 { return 0 }}); err != nil {
 		t.Fatal(err)
@@ -400,6 +402,7 @@ func TestABoundedSourceIsDoneOnceEverySplitHasEndedAndBeenEmitted(t *testing.T) 
 		t.Errorf("rows %v", r.rows)
 	}
 	items := r.barrier(0)
+	r.close()
 	again := openRig(t, s, eventTime, items)
 	if !again.op.Done() {
 		t.Error("a restored source reads ended splits again")
