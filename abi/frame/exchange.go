@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weirstream/weir/abi"
 	"github.com/weirstream/weir/abi/schema"
@@ -132,12 +133,9 @@ func (e *Encoder) AppendBatch(dst []byte, h *ExchangeHeader, s *schema.Schema, r
 
 // extend grows dst by n bytes padded to 8 and returns the n bytes; the padding is zero.
 func extend(dst []byte, n int) (grown, body []byte) {
-	start := len(dst)
-	var zeros [8]byte
-	for len(dst)+8 <= start+n {
-		dst = append(dst, zeros[:]...)
-	}
-	dst = append(dst, zeros[:align8(n)-(len(dst)-start)]...)
+	start, size := len(dst), align8(n)
+	dst = slices.Grow(dst, size)[:start+size]
+	clear(dst[start+n:])
 	return dst, dst[start : start+n]
 }
 

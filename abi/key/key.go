@@ -4,6 +4,7 @@
 package key
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -75,18 +76,30 @@ func AppendFloat(dst []byte, v float64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, tagValue), bits)
 }
 
-// AppendBytes appends a utf8 or binary value. last tells that it is the key's last column, whose bytes stand as they are.
+// AppendBytes appends a utf8 or binary value. In the last place its bytes stand as they are.
 func AppendBytes[T ~string | ~[]byte](dst []byte, v T, place Place) []byte {
 	dst = append(dst, tagValue)
 	if place == Last {
 		return append(dst, v...)
 	}
-	for i := range len(v) {
+	return append(appendEscaped(dst, v), 0, 1)
+}
+
+// appendEscaped writes 00 as 00 ff. Most values have no zero and are copied whole.
+func appendEscaped[T ~string | ~[]byte](dst []byte, v T) []byte {
+	start := len(dst)
+	dst = append(dst, v...)
+	zero := bytes.IndexByte(dst[start:], 0)
+	if zero < 0 {
+		return dst
+	}
+	dst = dst[:start+zero]
+	for i := zero; i < len(v); i++ {
 		if dst = append(dst, v[i]); v[i] == 0 {
 			dst = append(dst, 0xff)
 		}
 	}
-	return append(dst, 0, 1)
+	return dst
 }
 
 // Place says where in the key a column stands.
