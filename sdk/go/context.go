@@ -96,16 +96,24 @@ func Key[K any](ctx *Context) K {
 }
 
 // Debugf writes to the pipeline's log.
-func (ctx *Context) Debugf(format string, args ...any) { guest.Log(0, fmt.Sprintf(format, args...)) }
+func (ctx *Context) Debugf(format string, args ...any) {
+	guest.Log(abi.LogDebug, fmt.Sprintf(format, args...))
+}
 
 // Infof writes to the pipeline's log.
-func (ctx *Context) Infof(format string, args ...any) { guest.Log(1, fmt.Sprintf(format, args...)) }
+func (ctx *Context) Infof(format string, args ...any) {
+	guest.Log(abi.LogInfo, fmt.Sprintf(format, args...))
+}
 
 // Warnf writes to the pipeline's log.
-func (ctx *Context) Warnf(format string, args ...any) { guest.Log(2, fmt.Sprintf(format, args...)) }
+func (ctx *Context) Warnf(format string, args ...any) {
+	guest.Log(abi.LogWarn, fmt.Sprintf(format, args...))
+}
 
 // Errorf writes to the pipeline's log; to fail a row, return an error.
-func (ctx *Context) Errorf(format string, args ...any) { guest.Log(3, fmt.Sprintf(format, args...)) }
+func (ctx *Context) Errorf(format string, args ...any) {
+	guest.Log(abi.LogError, fmt.Sprintf(format, args...))
+}
 
 // Counter is a metric that adds up.
 type Counter struct{ m guest.Metric }

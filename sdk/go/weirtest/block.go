@@ -80,6 +80,9 @@ func encodeColumn(nodes []nodeBytes, t typ, values []any) ([]nodeBytes, error) {
 	if t.name == "map" {
 		return encodeHeaders(nodes, n, values)
 	}
+	if len(values) == 0 {
+		return append(nodes, n), nil // offset 0 for all buffers
+	}
 	if t.name == "utf8" || t.name == "binary" {
 		n.values, n.bytes_ = make([]byte, 4), []byte{}
 	}

@@ -11,10 +11,9 @@ import (
 )
 
 const (
-	sectionWrites = abi.SectionStateWrites
-	must          = abi.MustUnderstand
-	causeBytes    = 24
-	headerBytes   = 64
+	must        = abi.MustUnderstand
+	causeBytes  = abi.CauseSize
+	headerBytes = abi.CallHeaderSize
 )
 
 var (

@@ -9,7 +9,7 @@ const defaultMaxOutput = 8 << 20
 // effects writes the answer.
 func (c *Call) effects() []byte {
 	c.out.Reset(abi.KindEffects, 3+3*len(c.Fn.Outputs)+len(c.Fn.States))
-	var result [16]byte
+	var result [abi.ResultSize]byte
 	le.PutUint32(result[:], c.consumed)
 	le.PutUint32(result[4:], c.status)
 	le.PutUint32(result[8:], c.code)

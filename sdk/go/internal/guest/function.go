@@ -193,10 +193,8 @@ func (f *Function) KeyPlan(id any, plan func() (*record.Columns, error)) (*recor
 	return c, nil
 }
 
-const maxName = 63
-
 func checkName(what, name string) error {
-	ok := name != "" && len(name) <= maxName
+	ok := name != "" && len(name) <= abi.MaxNameBytes
 	for i := range len(name) {
 		c := name[i]
 		ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-')

@@ -137,7 +137,7 @@ func (in *Instance) Call(handle int, data []byte) []byte {
 	finished := false
 	defer func() {
 		if !finished {
-			Log(3, c.where()+": the handler panicked; the panic and its stack follow")
+			Log(abi.LogError, c.where()+": the handler panicked; the panic and its stack follow")
 		}
 	}()
 	if err := c.begin(o, data); err != nil {
@@ -177,7 +177,7 @@ func (c *Call) where() string {
 
 // Fatal ends the call as a trap: the fault is the host's or cannot be laid on one cause.
 func Fatal(text string) {
-	Log(3, text)
+	Log(abi.LogError, text)
 	panic("weir: " + text)
 }
 

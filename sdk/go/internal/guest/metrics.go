@@ -1,6 +1,10 @@
 package guest
 
-import "math"
+import (
+	"math"
+
+	"github.com/weirstream/weir/sdk/go/internal/abi"
+)
 
 // Metric is one of the user's metrics. Counters add up in the guest and go to the host once a call.
 type Metric struct {
@@ -12,7 +16,7 @@ type Metric struct {
 
 var metrics []*Metric
 
-// Add registers the metric at its first use.
+// register notes the metric at its first use.
 func (m *Metric) register() {
 	for _, other := range metrics {
 		if other == m {
@@ -47,9 +51,9 @@ func flushMetrics() {
 		}
 		m.moved = false
 		if m.Gauge {
-			SendMetric(1, m.Name, m.value)
+			SendMetric(abi.MetricGauge, m.Name, m.value)
 		} else if m.value != 0 && !math.IsNaN(m.value) {
-			SendMetric(0, m.Name, m.value)
+			SendMetric(abi.MetricCounter, m.Name, m.value)
 			m.value = 0
 		}
 	}

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"github.com/weirstream/weir/sdk/go/internal/abi"
 	"github.com/weirstream/weir/sdk/go/internal/record"
 	"github.com/weirstream/weir/sdk/go/internal/wire"
 )
@@ -139,7 +140,7 @@ func (s *State) writes(c *Call, index int, consumed uint32) {
 	if len(c.writes) == 0 {
 		return
 	}
-	c.out.Begin(sectionWrites, must, uint32(index))
+	c.out.Begin(abi.SectionStateWrites, must, uint32(index))
 	n := len(c.writes)
 	w := c.out.Block(n, 3)
 	w.Node(n)

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/weirstream/weir/sdk/go/internal/abi"
 	"github.com/weirstream/weir/sdk/go/internal/wire"
 )
 
@@ -23,7 +24,7 @@ func (s *Shape) decodeFields(p unsafe.Pointer, b []byte) error {
 	for len(b) > 0 {
 		tag, n := wire.Uvarint(b)
 		id := tag >> 3
-		if n == 0 || id <= last || id > 65535 {
+		if n == 0 || id <= last || id > abi.MaxFieldID {
 			return errors.New("a damaged field id after field " + strconv.Itoa(int(last)))
 		}
 		last = id
@@ -73,20 +74,20 @@ func (s *Shape) DecodeValue(p unsafe.Pointer, b []byte) ([]byte, error) {
 
 func (s *Shape) decodeValue(p unsafe.Pointer, b []byte, w uint64) ([]byte, error) {
 	switch w {
-	case wireVarint:
+	case abi.WireVarint:
 		u, n := wire.Uvarint(b)
 		if n == 0 {
 			return nil, errTruncated
 		}
 		return b[n:], s.setInteger(p, wire.Unzigzag(u))
-	case wireBytes:
+	case abi.WireBytes:
 		u, n := wire.Uvarint(b)
 		if n == 0 || u > uint64(len(b)-n) {
 			return nil, errTruncated
 		}
 		body := b[n : n+int(u) : n+int(u)]
 		return b[n+int(u):], s.setBytes(p, body)
-	case wireFixed8:
+	case abi.WireFloat64:
 		if len(b) < 8 {
 			return nil, errTruncated
 		}
@@ -95,7 +96,7 @@ func (s *Shape) decodeValue(p unsafe.Pointer, b []byte, w uint64) ([]byte, error
 		}
 		*(*float64)(p) = math.Float64frombits(binary.LittleEndian.Uint64(b))
 		return b[8:], nil
-	case wireFixed4:
+	case abi.WireFloat32:
 		if len(b) < 4 {
 			return nil, errTruncated
 		}
@@ -109,7 +110,7 @@ func (s *Shape) decodeValue(p unsafe.Pointer, b []byte, w uint64) ([]byte, error
 			return nil, s.mismatch("float32")
 		}
 		return b[4:], nil
-	case wireDecimal:
+	case abi.WireDecimal:
 		u, n := wire.Uvarint(b)
 		if n == 0 || len(b) < n+16 {
 			return nil, errTruncated
@@ -204,17 +205,17 @@ func (s *Shape) decodeList(p unsafe.Pointer, b []byte) error {
 func skip(b []byte, w uint64) ([]byte, error) {
 	u, n := wire.Uvarint(b)
 	switch w {
-	case wireVarint:
-	case wireBytes:
+	case abi.WireVarint:
+	case abi.WireBytes:
 		if n == 0 || u > uint64(len(b)-n) {
 			return nil, errTruncated
 		}
 		n += int(u)
-	case wireFixed8:
+	case abi.WireFloat64:
 		n = 8
-	case wireFixed4:
+	case abi.WireFloat32:
 		n = 4
-	case wireDecimal:
+	case abi.WireDecimal:
 		if n > 0 {
 			n += 16
 		}

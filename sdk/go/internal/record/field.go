@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/weirstream/weir/sdk/go/internal/abi"
 	"github.com/weirstream/weir/sdk/go/internal/wire"
 )
 
@@ -124,7 +125,7 @@ func parseTag(f reflect.StructField) (options, error) {
 			}
 		default:
 			id, err := strconv.Atoi(part)
-			if err != nil || id < 1 || id > 65535 {
+			if err != nil || id < 1 || id > abi.MaxFieldID {
 				return o, errors.New("field " + f.Name + ": unknown option " + strconv.Quote(part) + " in its weir tag: want null, decimal(p,s) or a field id from 1 to 65535")
 			}
 			o.id = id

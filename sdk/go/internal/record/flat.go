@@ -4,6 +4,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/weirstream/weir/sdk/go/internal/abi"
 	"github.com/weirstream/weir/sdk/go/internal/wire"
 )
 
@@ -21,7 +22,7 @@ func (r *Row) Flat() bool { return len(r.flat) > 0 }
 
 func (r *Row) flatten() {
 	for _, f := range r.fields {
-		if f.null != notNull || f.tag >= 0x80 || wireOf(f.shape.Kind) != wireVarint {
+		if f.null != notNull || f.tag >= 0x80 || wireOf(f.shape.Kind) != abi.WireVarint {
 			r.flat = nil
 			return
 		}

@@ -12,15 +12,6 @@ import (
 	"github.com/weirstream/weir/sdk/go/internal/wire"
 )
 
-// Wire types of a state row.
-const (
-	wireVarint  = 0
-	wireFixed8  = 1
-	wireBytes   = 2
-	wireDecimal = 3
-	wireFixed4  = 5
-)
-
 // Shape is how one Go type is written in a state row.
 type Shape struct {
 	Type    reflect.Type
@@ -166,15 +157,15 @@ func fixedSize(k wire.Kind) int {
 func wireOf(k wire.Kind) uint64 {
 	switch k {
 	case wire.Float64:
-		return wireFixed8
+		return abi.WireFloat64
 	case wire.Float32:
-		return wireFixed4
+		return abi.WireFloat32
 	case wire.Decimal:
-		return wireDecimal
+		return abi.WireDecimal
 	case wire.Utf8, wire.Binary, wire.Struct, wire.List, wire.Map:
-		return wireBytes
+		return abi.WireBytes
 	default:
-		return wireVarint
+		return abi.WireVarint
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	containerHeader = 16
-	sectionEntry    = 16
+	containerHeader = abi.ContainerHeaderSize
+	sectionEntry    = abi.SectionSize
 )
 
 var kindNames = [...]string{"?", "call", "effects", "open", "opened", "describe", "stored body"}
