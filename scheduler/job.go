@@ -57,7 +57,10 @@ func (c *Core) advance(j *job, p *catalog.Pipeline) {
 		return
 	}
 	if p.Job.State != old.Job.State {
-		j.since = c.now
+		j.since, j.broken = c.now, nil // what broke it is in the catalog now
+		if !p.Job.State.Active() {
+			clear(j.lost)
+		}
 		if !p.Job.State.HasTasks() {
 			c.give(j, fmt.Sprintf("the job is %s", p.Job.State))
 		}
@@ -103,16 +106,43 @@ func (c *Core) reconcile(j *job) {
 
 func (c *Core) restarting(j *job, wanted bool) {
 	c.markLost(j)
+	if j.broken != nil && j.broken.Class == catalog.ErrorUser {
+		c.breakDown(j, j.broken.Class, j.broken.Text, j.broken.Evidence)
+		return
+	}
+	if c.widens(j) {
+		return
+	}
 	switch {
 	case !wanted && !j.p.Job.Unpublished():
 		c.move(j, &catalog.SetJobState{To: catalog.JobStopped})
-	case !wanted && j.p.Job.Failures > 1:
-		// Starting it to publish failed as well; the transactions stay in the manifest and a resume publishes them.
+	case !wanted && (j.p.Job.Failures > 1 || !c.fits(j)):
+		// It cannot be started to publish; the transactions stay in the manifest and a resume publishes them.
 		c.act(Notify{UID: j.uid, Level: Warning, Text: fmt.Sprintf("stopped before the output of checkpoint %d was wholly visible; resume publishes it", j.p.Job.Last.ID)})
 		c.move(j, &catalog.SetJobState{To: catalog.JobStopped, GiveUp: true})
 	case c.now >= j.p.Job.RetryAt:
 		c.start(j)
 	}
+}
+
+// widens takes further regions down that were lost while others wait for their restart.
+func (c *Core) widens(j *job) bool {
+	var down []int
+	for r := range j.p.Job.Regions {
+		if j.lost[r] && j.p.Job.Runs(r) {
+			down = append(down, r)
+		}
+	}
+	if down == nil {
+		return false
+	}
+	c.move(j, &catalog.SetJobState{To: catalog.JobRestarting, Regions: down, Failures: j.p.Job.Failures, RetryAt: j.p.Job.RetryAt, Error: j.broken})
+	return true
+}
+
+func (c *Core) fits(j *job) bool {
+	_, err := Place(c.wishes(j), c.offers(j.uid))
+	return err == nil
 }
 
 func (c *Core) starting(j *job) {
@@ -181,16 +211,15 @@ func (c *Core) start(j *job) {
 	j.pending = c.propose(forJob, j.uid, attempt)
 }
 
-// regions lists those that restart; none means all. Only a leader that saw what
-// was lost can spare a region; and what a moved slot serves restarts with it.
+// regions lists those that restart; none means all. What a moved slot serves restarts with it.
 func (c *Core) regions(j *job, slots catalog.Slots) []int {
 	job := &j.p.Job
-	if len(j.lost) == 0 || job.Revision != j.p.Current.Number || len(job.Regions) != len(j.p.Current.Widths) {
+	if job.Revision != j.p.Current.Number || len(job.Regions) != len(j.p.Current.Widths) {
 		return nil
 	}
 	var list []int
 	for r, width := range j.p.Current.Widths {
-		restarts := j.lost[r]
+		restarts := !job.Runs(r)
 		for i := range width {
 			restarts = restarts || slots.Worker(i) != job.Slots.Worker(i)
 		}
@@ -272,7 +301,21 @@ func (c *Core) breakDown(j *job, class catalog.ErrorClass, text string, evidence
 	}
 	pause := Backoff(failures, c.seed^hash(j.uid)+uint64(failures))
 	c.act(Notify{UID: j.uid, Level: Warning, Text: fmt.Sprintf("restarts in %d ms: %s", pause/millisecond, text), Evidence: evidence})
-	c.move(j, &catalog.SetJobState{To: catalog.JobRestarting, Error: reason, Failures: failures, RetryAt: c.now + pause})
+	c.move(j, &catalog.SetJobState{To: catalog.JobRestarting, Regions: c.down(j), Error: reason, Failures: failures, RetryAt: c.now + pause})
+}
+
+// down lists the regions that were lost; none means all, as when a new revision waits or nobody knows.
+func (c *Core) down(j *job) []int {
+	if j.p.Job.Revision != j.p.Current.Number || len(j.lost) == len(j.p.Job.Regions) {
+		return nil
+	}
+	var list []int
+	for r := range j.p.Job.Regions {
+		if j.lost[r] {
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
 func (c *Core) move(j *job, to *catalog.SetJobState) {
@@ -290,8 +333,7 @@ func (c *Core) drained(j *job) bool {
 	if !leaving {
 		return false
 	}
-	_, err := Place(c.wishes(j), c.offers(j.uid))
-	return err == nil
+	return c.fits(j)
 }
 
 func (c *Core) all(j *job, said map[uint64]bool) bool {

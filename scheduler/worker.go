@@ -109,14 +109,12 @@ func (c *Core) offers(forUID string) []Offer {
 		if uid == forUID {
 			continue
 		}
-		held := j.p.Job.Slots
+		held, count := j.p.Job.Slots, j.holds()
 		if j.claimed != nil {
-			held = j.claimed
+			held, count = j.claimed, j.claimed.Len()
 		}
-		if j.claimed != nil || j.p.Job.State.Active() {
-			for _, r := range held {
-				used[r.Worker] += r.Count
-			}
+		for i := range count {
+			used[held.Worker(i)]++
 		}
 	}
 	var list []Offer
@@ -126,6 +124,21 @@ func (c *Core) offers(forUID string) []Offer {
 		}
 	}
 	return list
+}
+
+// holds counts the slots, from the first, that regions of the job use. One that
+// is down holds none: two jobs that each wait for the other's slots would wait for ever.
+func (j *job) holds() int {
+	count := 0
+	for r, width := range j.p.Current.Widths {
+		if j.p.Job.Runs(r) {
+			count = max(count, width)
+		}
+	}
+	if j.p.Job.Revision != j.p.Current.Number && j.p.Job.State.Active() {
+		return j.p.Job.Slots.Len() // the widths are not those that it runs with
+	}
+	return min(count, j.p.Job.Slots.Len())
 }
 
 func (c *Core) wishes(j *job) []Wish {

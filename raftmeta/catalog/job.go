@@ -34,7 +34,7 @@ var transitions = map[JobState][]JobState{
 	JobCreated:    {JobStarting, JobStopped, JobFailed},
 	JobStarting:   {JobRunning, JobRestarting, JobFailed},
 	JobRunning:    {JobRestarting, JobStopping, JobDraining, JobFailed},
-	JobRestarting: {JobStarting, JobStopped, JobFailed},
+	JobRestarting: {JobStarting, JobRestarting, JobStopped, JobFailed},
 	JobStopping:   {JobStopped, JobDormant, JobStarting, JobRestarting, JobFailed},
 	JobDraining:   {JobFinished, JobStopping, JobRestarting, JobFailed},
 	JobStopped:    {JobStarting},
@@ -55,7 +55,7 @@ func (s JobState) Active() bool {
 	return false
 }
 
-// HasTasks tells whether workers run, or are about to run, tasks of a job in this state.
+// HasTasks tells whether all regions of a job in this state run, or are about to: only then can a checkpoint complete.
 func (s JobState) HasTasks() bool { return s.Active() && s != JobRestarting }
 
 // ErrorClass says whose fault a failure is; the three are never mixed.
@@ -199,7 +199,8 @@ type Job struct {
 	State JobState `json:"state"`
 	Since int64    `json:"since"`
 	// Attempt is the newest attempt given; it rises when any region restarts and
-	// is the fencing token of checkpoints. Regions holds the attempt of each region.
+	// is the fencing token of checkpoints. Regions holds the attempt of each region;
+	// 0 is one that is down until the next attempt, while the others run on.
 	Attempt  uint64    `json:"attempt,omitempty"`
 	Regions  []uint64  `json:"regions,omitempty"`
 	Revision uint64    `json:"revision,omitempty"` // the revision that the attempt runs
@@ -224,6 +225,12 @@ type Base struct {
 	Savepoint string `json:"savepoint"`
 	UID       string `json:"uid"` // whose files the manifest names
 	Manifest  Digest `json:"manifest"`
+}
+
+// Runs tells whether workers run the tasks of a region, on the slots of the job
+// and under the attempt Regions[region]. Workers reconcile to exactly this.
+func (j *Job) Runs(region int) bool {
+	return j.State.Active() && region < len(j.Regions) && j.Regions[region] != 0
 }
 
 // Unpublished tells whether the last checkpoint's output may not be visible yet.
@@ -254,6 +261,7 @@ func (j *Job) again(at int64) bool {
 		return false
 	}
 	j.move(JobRestarting, at)
+	clear(j.Regions)
 	j.Failures, j.RetryAt, j.Error = 0, 0, nil
 	return true
 }
@@ -324,6 +332,9 @@ func (c *StartAttempt) apply(tx *txn) error {
 		job.Regions[r] = c.Attempt
 	}
 	for r, attempt := range job.Regions {
+		if attempt == 0 {
+			return refuse(ErrInvalid, "%s: region %d is down and not among those that restart", what, r)
+		}
 		for i := 0; attempt != c.Attempt && i < widths[r]; i++ {
 			if c.Slots.Worker(i) != job.Slots.Worker(i) {
 				return refuse(ErrInvalid, "%s: slot %d moves under region %d, which does not restart", what, i, r)
@@ -348,6 +359,8 @@ type SetJobState struct {
 	Attempt uint64    `json:"attempt"`
 	To      JobState  `json:"to"`
 	Error   *JobError `json:"error,omitempty"`
+	// Regions are those that go down with restarting; none means all.
+	Regions []int `json:"regions,omitempty"`
 	// Failures and RetryAt go with restarting: how many in a row, and not before when.
 	Failures int   `json:"failures,omitempty"`
 	RetryAt  int64 `json:"retry_at,omitempty"`
@@ -374,9 +387,18 @@ func (c *SetJobState) apply(tx *txn) error {
 	if c.Failures < 0 || c.RetryAt < 0 {
 		return refuse(ErrInvalid, "%s to %s: a negative number of failures or time", what, c.To)
 	}
+	for _, r := range c.Regions {
+		if r < 0 || r >= len(job.Regions) || c.To != JobRestarting {
+			return refuse(ErrInvalid, "%s to %s: region %d of %d goes down", what, c.To, r, len(job.Regions))
+		}
+		job.Regions[r] = 0
+	}
 	job.move(c.To, c.At)
 	switch c.To {
 	case JobRestarting:
+		if len(c.Regions) == 0 {
+			clear(job.Regions)
+		}
 		job.Failures, job.RetryAt = c.Failures, c.RetryAt
 	case JobStopped, JobFailed, JobFinished:
 		job.Slots = nil

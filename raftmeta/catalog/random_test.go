@@ -181,6 +181,9 @@ func (m *model) pipeline(old, s *State, p *Pipeline) {
 	if len(job.Retained) > MaxRetained || job.State == JobFinished && job.Unpublished() && before.Job.State == JobDraining {
 		t.Fatalf("%s: %+v", p.UID, job)
 	}
+	if job.State.HasTasks() && slices.Contains(job.Regions, 0) {
+		t.Fatalf("%s is %s with regions %v", p.UID, job.State, job.Regions)
+	}
 	if attempts := len(job.Regions); attempts > 0 && slices.Max(job.Regions) > job.Attempt {
 		t.Fatalf("%s: regions %v of attempt %d", p.UID, job.Regions, job.Attempt)
 	}
@@ -253,7 +256,11 @@ func randomCommand(rng *rand.Rand, s *State, at int64) Command {
 		return c
 	case 5, 6:
 		to := append(Next(job.State), JobFinished)
-		return &SetJobState{At: at, UID: p.UID, Attempt: attempt, To: to[rng.IntN(len(to))], Failures: 1, RetryAt: at + 5, Error: &JobError{Class: ErrorBug, Text: "boom"}}
+		c := &SetJobState{At: at, UID: p.UID, Attempt: attempt, To: to[rng.IntN(len(to))], Failures: 1, RetryAt: at + 5, Error: &JobError{Class: ErrorBug, Text: "boom"}}
+		if c.To == JobRestarting && rng.IntN(2) == 0 {
+			c.Regions = []int{rng.IntN(3)}
+		}
+		return c
 	case 7:
 		return &ReserveCheckpoints{At: at, UID: p.UID, Count: uint64(rng.IntN(10))}
 	case 8, 9:
