@@ -47,6 +47,30 @@ func TestBlocksOfTheGoldenVectorsReadAsTheirValues(t *testing.T) {
 	}
 }
 
+// TestGoldenCallsHaveTheirEffectsByteForByte runs the functions that the golden calls were made for.
+func TestGoldenCallsHaveTheirEffectsByteForByte(t *testing.T) {
+	text, err := os.ReadFile("../../abi/testdata/vectors/calls.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors struct {
+		Calls []struct{ Name, Call, Effects string }
+	}
+	if err := json.Unmarshal(text, &vectors); err != nil {
+		t.Fatal(err)
+	}
+	g := start(t)
+	functions := map[string]uint32{"the second row fails": g.open("golden_failing", "{}")}
+	golden := g.open("golden", "{}")
+	for _, v := range vectors.Calls {
+		handle, special := functions[v.Name]
+		if !special {
+			handle = golden
+		}
+		want(t, v.Name, g.ask("call %d %s", handle, v.Call), v.Effects)
+	}
+}
+
 // cellText is how the program prints a vector's cell.
 func cellText(v any) string {
 	switch v := v.(type) {

@@ -2023,7 +2023,6 @@ void weir_clear(weir_ctx *c, uint32_t state) {
         if (weirp_valid(&h->frame.nodes[0], c->slot)) s->flags |= WEIRP_PRESENT;
         weirp_clear_words(h->values + (size_t)c->slot * h->stride, h->stride);
     }
-    if (!(s->flags & (WEIRP_PRESENT | WEIRP_DIRTY))) return;
     weirp_edit(c, state, h->size);
     if (c->failed) return;
     s->flags &= (uint8_t)~WEIRP_PRESENT;
@@ -2505,6 +2504,7 @@ static void weirp_put_state(weirp_held *h) {
     }
     weirp_answer.n += (uint32_t)(w - begin);
     weirp_node(from, 2, 16, (uint32_t)(w - begin));
+    if (w == begin) weirp_node(from, 2, 12, 0);
     weirp_block_end(from);
 }
 

@@ -98,7 +98,38 @@ static const char *open_configured(weir_open_info *o) {
     return weir_config_int(o, "n", &n) && n > 0 ? NULL : "config: n must be a number above 0";
 }
 
+/* The functions behind the golden calls. */
+typedef struct { int64_t total; } sum;
+WEIR_FIELDS(sum, WEIR_FIELD(sum, 1, total, int64));
+
+static void emit_total(weir_ctx *c, int64_t total) {
+    weir_row r = weir_emit(c, 0);
+    weir_set_str(r, 0, weir_str(c, 0));
+    weir_set_i64(r, 1, total);
+}
+
+static void golden(weir_ctx *c) {
+    sum *s = weir_edit(sum, c, 0);
+    emit_total(c, s->total += weir_i32(c, 1));
+    if (weir_i32(c, 1) == 1) weir_timer_set(c, 0, 900);
+    if (weir_i32(c, 1) == 3) weir_timer_delete(c, 0, 900);
+}
+
+static void golden_failing(weir_ctx *c) {
+    const sum *s = weir_get(sum, c, 0);
+    if (!s) weir_fail(c, "no such n");
+    else emit_total(c, s->total + weir_i32(c, 1));
+}
+
+static void golden_fire(weir_ctx *c) { weir_clear(c, 0); }
+
+#define GOLDEN(function) \
+    {.name = #function, .row = function, .fire = golden_fire, .inputs = WEIR_INPUTS({.name = "in", .columns = "k:utf8,n:int32", .key = "k"}), \
+     .outputs = WEIR_OUTPUTS({.name = "out", .columns = "k:utf8,total:int64"}), .state = WEIR_STATES({.name = "sum", WEIR_VALUE(sum)}), \
+     .timers = WEIR_TIMERS({.name = "event"})}
+
 WEIR_MODULE(
+    GOLDEN(golden), GOLDEN(golden_failing),
     {.name = "act", .row = act, .fire = fire,
      .inputs = WEIR_INPUTS({.name = "in", .columns = "key:utf8,op:utf8,n:int64?", .key = "key"}),
      .outputs = WEIR_OUTPUTS({.name = "out", .columns = "key:utf8,count:int64,sum:int64?"}, {.name = "side", .columns = "key:utf8,at:timestamp,known:bool"}),
