@@ -18,7 +18,7 @@ import (
 )
 
 // garbledFrames is how many damaged messages the header has to survive in one run.
-const garbledFrames = 4000
+const garbledFrames = 2000
 
 var build = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "weir-c")
