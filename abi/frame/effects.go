@@ -100,8 +100,8 @@ type Effects struct {
 // result views b and is valid as long as b is, in a guest's memory until the next call.
 func (e *Effects) Decode(sig *Signature, call *Call, b []byte) error {
 	e.reset(sig, call)
-	if most := uint64(call.MaxOutput) + abi.EffectsSlackBytes; uint64(len(b)) > most {
-		return e.fault("container", 0, -1, fmt.Errorf("%w: %d bytes, max output bytes is %d: return more before it is passed", ErrSize, len(b), call.MaxOutput))
+	if most := call.outputLimit(); len(b) > most+abi.EffectsSlackBytes {
+		return e.fault("container", 0, -1, fmt.Errorf("%w: %d bytes, max output bytes is %d: return more before it is passed", ErrSize, len(b), most))
 	}
 	if !aligned(b) {
 		b = alignedCopy(b)

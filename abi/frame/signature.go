@@ -69,7 +69,7 @@ type Call struct {
 	Seed                  uint64
 	Attempt               uint32
 	FirstGroup, LastGroup uint32
-	MaxOutput             uint32 // bytes
+	MaxOutput             uint32 // bytes; 0: abi.DefaultEffectsBytes
 	Flags                 uint32
 
 	Input     int
@@ -118,6 +118,13 @@ func (c *Call) Slot(i int) uint32 {
 		return c.Causes[i].Slot
 	}
 	return c.RowSlots[i]
+}
+
+func (c *Call) outputLimit() int {
+	if c.MaxOutput == 0 {
+		return abi.DefaultEffectsBytes
+	}
+	return int(c.MaxOutput)
 }
 
 // firing tells whether a cause of the kind is a timer's.
