@@ -84,16 +84,17 @@ func newState(name, kind string, opts []StateOption) (*guest.State, error) {
 
 // ValueState is a declared state with one value of type T a key.
 type ValueState[T any] struct {
-	fn      *guest.Function
-	state   *guest.State
-	row     *record.Row
-	vals    []T
-	sizes   []int32  // what was booked for a slot; states without a fixed size only
-	kept    T        // the slot's value before the current cause
-	current uint32   // mutable types: 1 + the cause whose own copy vals holds
-	encoded [][]byte // mutable types: the slot's last written value
-	scratch []byte
-	swept   bool // DecodeAll has run in this call
+	fn        *guest.Function
+	state     *guest.State
+	row       *record.Row
+	vals      []T
+	sizes     []int32  // what was booked for a slot; states without a fixed size only
+	kept      T        // the slot's value before the current cause
+	keptBytes []byte   // the same, mutable types
+	current   uint32   // mutable types: 1 + the cause whose own copy vals holds
+	encoded   [][]byte // mutable types: the slot's last written value
+	scratch   []byte
+	swept     bool // DecodeAll has run in this call
 }
 
 // ValueOf declares a state with one value of type T a key: a struct, whose fields are written with ids (their position, or the number in the tag: `weir:"count,3"`),
@@ -211,12 +212,22 @@ func (v *ValueState[T]) Begin(slots int) {
 }
 
 // Keep implements guest.Framed.
-func (v *ValueState[T]) Keep(slot uint32) { v.kept = v.vals[slot] }
+func (v *ValueState[T]) Keep(slot uint32) {
+	if v.row.Mutable {
+		v.keptBytes = v.encoded[slot]
+		return
+	}
+	v.kept = v.vals[slot]
+}
 
-// Restore implements guest.Framed. A mutable value needs no restoring: the next cause decodes its own copy.
+// Restore implements guest.Framed.
 func (v *ValueState[T]) Restore(slot uint32, kept bool) {
 	v.current = 0
-	if kept && !v.row.Mutable {
+	switch {
+	case !kept:
+	case v.row.Mutable:
+		v.encoded[slot] = v.keptBytes
+	default:
 		v.vals[slot] = v.kept
 	}
 }

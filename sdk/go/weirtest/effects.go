@@ -3,6 +3,7 @@ package weirtest
 import (
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 var (
@@ -73,6 +74,9 @@ func (h *Harness) takeOutput(b *batch, sections []section, s section, consumed i
 		row := Row{Values: make([]any, len(values))}
 		for c := range values {
 			row.Values[c] = values[c][i]
+			if text, ok := values[c][i].(string); ok && !utf8.ValidString(text) {
+				return fmt.Errorf("output %s: column %s is no valid UTF-8: %q (a string of a row that was kept from an earlier call?)", out.Name, out.cols[c].name, text)
+			}
 		}
 		at := int64(noTime)
 		if b.rows != nil {
