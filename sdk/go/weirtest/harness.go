@@ -35,6 +35,7 @@ type Harness struct {
 	lateness time.Duration
 	eventCol map[string]string
 
+	calls    int
 	instance *guest.Instance
 	handle   int
 
