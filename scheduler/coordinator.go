@@ -75,7 +75,7 @@ func (c *Core) coordinate(j *job) {
 // due tells whether a checkpoint is to be taken now, and what for.
 func (c *Core) due(j *job) (CheckpointKind, bool) {
 	job, rev := &j.p.Job, &j.p.Current
-	healthy := j.broken == nil && !slices.ContainsFunc(job.Slots.Workers(), func(e uint64) bool { return !c.alive(e) })
+	healthy := j.broken == nil && !slices.ContainsFunc(j.workers, func(e uint64) bool { return !c.alive(e) })
 	if !healthy || !c.all(j, j.ready) {
 		return "", false
 	}
@@ -106,7 +106,7 @@ func (c *Core) trigger(j *job, kind CheckpointKind) {
 	j.triggered, j.asked = c.now, false
 	j.current = &checkpoint{
 		id: id, attempt: j.p.Job.Attempt, kind: kind, began: c.now, moved: j.moved(),
-		workers: j.p.Job.Slots.Workers(), parts: make(map[uint64]Part), holding: make(map[uint64][]string),
+		workers: j.workers, parts: make(map[uint64]Part), holding: make(map[uint64][]string),
 	}
 	c.act(Trigger{UID: j.uid, Attempt: j.current.attempt, ID: id, Kind: kind, Workers: j.current.workers})
 }
@@ -256,7 +256,7 @@ func (c *Core) publish(j *job) {
 	if j.publishing || !job.Unpublished() || !job.State.HasTasks() || job.Slots.Len() == 0 {
 		return
 	}
-	for _, epoch := range job.Slots.Workers() {
+	for _, epoch := range j.workers {
 		if j.published[epoch] < job.Last.ID {
 			return
 		}

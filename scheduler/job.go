@@ -12,6 +12,7 @@ import (
 type job struct {
 	uid     string
 	p       *catalog.Pipeline
+	workers []uint64      // of its slots
 	pending uint64        // token of the command about its state that is under way
 	claimed catalog.Slots // asked for by that command
 	retryAt int64
@@ -30,7 +31,7 @@ type job struct {
 }
 
 func newJob(p *catalog.Pipeline, now int64) *job {
-	j := &job{uid: p.UID, p: p}
+	j := &job{uid: p.UID, p: p, workers: p.Job.Slots.Workers()}
 	j.fresh(now)
 	return j
 }
@@ -48,7 +49,10 @@ func (j *job) fresh(now int64) {
 // advance takes a newer entry of the pipeline.
 func (c *Core) advance(j *job, p *catalog.Pipeline) {
 	old := j.p
-	j.p = p
+	if old == p {
+		return
+	}
+	j.p, j.workers = p, p.Job.Slots.Workers()
 	if p.Job.Attempt != old.Job.Attempt {
 		j.p = old
 		c.give(j, "its attempt ended")
@@ -252,7 +256,7 @@ func (c *Core) markLost(j *job) {
 
 // broken restarts a job that lost a worker or a task.
 func (c *Core) broken(j *job) bool {
-	for _, epoch := range j.p.Job.Slots.Workers() {
+	for _, epoch := range j.workers {
 		if c.alive(epoch) {
 			continue
 		}
@@ -326,7 +330,7 @@ func (c *Core) move(j *job, to *catalog.SetJobState) {
 
 // drained tells whether a worker that gives its tasks up holds some of this job, and there is room elsewhere.
 func (c *Core) drained(j *job) bool {
-	leaving := slices.ContainsFunc(j.p.Job.Slots.Workers(), func(epoch uint64) bool {
+	leaving := slices.ContainsFunc(j.workers, func(epoch uint64) bool {
 		w, ok := c.view.Worker(epoch)
 		return ok && w.Draining
 	})
@@ -337,9 +341,14 @@ func (c *Core) drained(j *job) bool {
 }
 
 func (c *Core) all(j *job, said map[uint64]bool) bool {
-	return j.p.Job.Slots.Len() > 0 && len(c.missing(j, said)) == 0
+	for _, epoch := range j.workers {
+		if !said[epoch] {
+			return false
+		}
+	}
+	return len(j.workers) > 0
 }
 
 func (c *Core) missing(j *job, said map[uint64]bool) []uint64 {
-	return slices.DeleteFunc(j.p.Job.Slots.Workers(), func(epoch uint64) bool { return said[epoch] })
+	return slices.DeleteFunc(slices.Clone(j.workers), func(epoch uint64) bool { return said[epoch] })
 }

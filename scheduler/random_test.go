@@ -12,7 +12,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "replay this one seed")
-	seedsFlag = flag.Int("seeds", 80, "how many seeds to run")
+	seedsFlag = flag.Int("seeds", 40, "how many seeds to run")
 )
 
 // world is a cluster of a real catalog, one or more leaders one after the other,
@@ -380,11 +380,11 @@ func randomHistory(t *testing.T, seed uint64) []string {
 		w.must(&catalog.SetDesired{At: w.now, UID: uid, Desired: p.Desired})
 	}
 	committed := make(map[string]uint64)
-	for i := range 1500 {
+	for i := range 1000 {
 		w.work()
 		w.deliver(90)
 		w.pass(100 * millisecond)
-		if i == 1000 {
+		if i == 750 {
 			for _, uid := range w.uids {
 				p, _ := w.state.Pipeline(uid)
 				committed[uid] = p.Job.Newest

@@ -85,7 +85,7 @@ func (c *Core) lose(epoch uint64, reason string) {
 	w.retryAt = c.now + Lease // should the proposal be lost
 	c.propose(forWorker, "", &catalog.RemoveWorker{At: c.now, Epoch: epoch, Reason: reason})
 	for _, uid := range slices.Clone(c.order) {
-		if j := c.jobs[uid]; j != nil && slices.Contains(j.p.Job.Slots.Workers(), epoch) {
+		if j := c.jobs[uid]; j != nil && slices.Contains(j.workers, epoch) {
 			c.reconcile(j)
 		}
 	}
@@ -94,11 +94,7 @@ func (c *Core) lose(epoch uint64, reason string) {
 // alive tells whether a worker can hold tasks.
 func (c *Core) alive(epoch uint64) bool {
 	w := c.workers[epoch]
-	if w == nil || w.lost {
-		return false
-	}
-	_, ok := c.view.Worker(epoch)
-	return ok
+	return w != nil && !w.lost && !w.gone
 }
 
 // offers lists what is free for a job, by epoch: what other jobs hold, or have been promised, is not.

@@ -7,7 +7,7 @@
 package catalog
 
 import (
-	"fmt"
+	"encoding/binary"
 	"iter"
 	"strings"
 
@@ -219,7 +219,11 @@ func prefix(namespace string) string {
 	return namespace + "/"
 }
 
-func epochKey(epoch uint64) string { return fmt.Sprintf("%020d", epoch) }
+func epochKey(epoch uint64) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], epoch) // so that keys stand in the order of epochs
+	return string(b[:])
+}
 
 func values[V any](t tree[V], prefix string) iter.Seq[V] {
 	return func(yield func(V) bool) {
