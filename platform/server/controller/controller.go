@@ -52,6 +52,7 @@ type Controller struct {
 	start    time.Time
 	base     int64
 	history  history
+	merger   merger
 }
 
 // New makes a controller; Run starts it.
@@ -186,12 +187,17 @@ func (c *Controller) act(ctx context.Context, a scheduler.Action) {
 	}
 }
 
-func (c *Controller) propose(ctx context.Context, a scheduler.Propose) {
-	ctx, cancel := context.WithTimeout(ctx, proposeLimit)
+func (c *Controller) propose(parent context.Context, a scheduler.Propose) {
+	ctx, cancel := context.WithTimeout(parent, proposeLimit)
 	defer cancel()
 	result, err := c.options.Node.Propose(ctx, a.Command)
 	if commit, ok := a.Command.(*catalog.CommitCheckpoints); ok && err == nil {
 		c.history.committed(commit)
+		for _, item := range commit.Items {
+			if p, ok := c.options.Node.View().Pipeline(item.UID); ok && p.Job.Last != nil && p.Job.Last.ID == item.ID {
+				c.mergeAfter(parent, item.UID, *p.Job.Last)
+			}
+		}
 	}
 	c.Tell(scheduler.Proposed{Token: a.Token, Result: result, Err: err, State: c.options.Node.View()})
 }

@@ -54,6 +54,9 @@ func (c *Controller) buildManifest(ctx context.Context, a scheduler.WriteManifes
 		added += part.ObjectBytes + int64(len(b))
 		parts = append(parts, part)
 	}
+	if merged := c.merged(a.UID, a.Attempt, a.ID); merged != nil {
+		parts = append(parts, merged)
+	}
 	kind := snapshot.Checkpoint
 	if a.Kind == scheduler.ForSavepoint {
 		kind = snapshot.Savepoint

@@ -1,0 +1,57 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/weirstream/weir/platform/operator"
+	"github.com/weirstream/weir/platform/operator/sink"
+	"github.com/weirstream/weir/platform/operator/source"
+	"github.com/weirstream/weir/platform/operator/udf"
+	"github.com/weirstream/weir/platform/storage/state"
+	"github.com/weirstream/weir/platform/storage/state/arena"
+	"github.com/weirstream/weir/wasmhost"
+)
+
+// newOperator makes an operator of a kind: the table of all kinds that there are.
+func (s *Server) newOperator(kind string) (operator.Operator, error) {
+	table := map[string]func() operator.Operator{
+		source.Kind: func() operator.Operator { return source.New(source.Deps{Open: s.openSource}) },
+		sink.Kind: func() operator.Operator {
+			return sink.New(sink.Deps{Open: s.openSink, SyncInterval: s.syncInterval()})
+		},
+		udf.Kind: func() operator.Operator {
+			return udf.New(udf.Deps{Modules: s.modules, Metrics: s.users, BeforeCall: s.resetInstances()})
+		},
+	}
+	build, ok := table[kind]
+	if !ok {
+		var kinds []string
+		for k := range table {
+			kinds = append(kinds, k)
+		}
+		slices.Sort(kinds)
+		return nil, fmt.Errorf("no operator kind %q in this version; there are %v", kind, kinds)
+	}
+	return build(), nil
+}
+
+func newState(descriptors []state.Descriptor) (state.Backend, error) {
+	return arena.Open(state.Options{Descriptors: descriptors})
+}
+
+// resetInstances closes instances at random before calls, for tests of the rule
+// that nothing survives a call.
+func (s *Server) resetInstances() func(*wasmhost.Instance) error {
+	if s.options.ResetInstances <= 0 {
+		return nil
+	}
+	return func(in *wasmhost.Instance) error {
+		if rand.Float64() < s.options.ResetInstances {
+			return in.Close(context.Background())
+		}
+		return nil
+	}
+}
