@@ -100,10 +100,15 @@ func takeDecimal(b []byte, scale int) (hi int64, lo uint64, rest []byte, err err
 			return 0, 0, nil, errDecimal
 		}
 		last = c - 1
-		if h, l, err = mulAdd(h, l, 100, uint64(last)); err != nil {
+		factor, add, n := uint64(100), uint64(last), 2
+		if last%10 == 0 && len(b) > 0 && b[0] == flip {
+			// The last digit is padding: with it 39 digits would not fit 128 bits.
+			factor, add, n = 10, uint64(last/10), 1
+		}
+		if h, l, err = mulAdd(h, l, factor, add); err != nil {
 			return 0, 0, nil, err
 		}
-		digits += 2
+		digits += n
 	}
 	if digits == 0 || last == 0 {
 		return 0, 0, nil, errDecimal
