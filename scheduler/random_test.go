@@ -30,16 +30,15 @@ type world struct {
 	flying    map[string]uint64 // checkpoint triggered and neither committed nor aborted, of this leader
 	triggered map[string]uint64 // the highest id ever triggered
 	aborted   map[string]map[uint64]bool
-	unsafe    bool // a proposal's answer may be lost
+	bounded   map[string]bool // pipelines whose sources have come to their end
+	unsafe    bool            // a proposal's answer may be lost
 	log       []string
 }
 
 type fakeWorker struct {
-	id        string
-	progress  map[string]uint64
-	attempts  map[string]uint64
-	published map[string]uint64
-	ended     bool
+	id       string
+	progress map[string]uint64
+	attempts map[string]uint64
 }
 
 func (w *world) logf(format string, args ...any) {
@@ -81,7 +80,7 @@ func digest(n uint64) catalog.Digest {
 
 func (w *world) register(id string, slots int) {
 	r := w.must(&catalog.RegisterWorker{At: w.now, ID: id, Address: "x", Node: id, Slots: slots, Version: "1"})
-	w.workers[r.Number] = &fakeWorker{id: id, progress: map[string]uint64{}, attempts: map[string]uint64{}, published: map[string]uint64{}}
+	w.workers[r.Number] = &fakeWorker{id: id, progress: map[string]uint64{}, attempts: map[string]uint64{}}
 }
 
 // step feeds an event and does what comes out, possibly into more events.
@@ -225,7 +224,7 @@ func (w *world) work() {
 				f.attempts[uid], f.progress[uid] = attempt, 0
 			}
 			w.queue = append(w.queue, TasksReady{Worker: epoch, UID: uid, Attempt: attempt})
-			if f.ended {
+			if w.bounded[uid] {
 				w.queue = append(w.queue, SourcesEnded{Worker: epoch, UID: uid, Attempt: attempt})
 			}
 			f.progress[uid] += uint64(w.rng.IntN(3))
@@ -271,7 +270,7 @@ func (w *world) disturb(next *int) {
 	uid := w.uids[w.rng.IntN(len(w.uids))]
 	p, _ := w.state.Pipeline(uid)
 	epochs := w.epochs()
-	switch w.rng.IntN(12) {
+	switch w.rng.IntN(13) {
 	case 0:
 		w.must(&catalog.SetDesired{At: w.now, UID: uid, Desired: catalog.DesiredStopped})
 	case 1, 2:
@@ -310,6 +309,8 @@ func (w *world) disturb(next *int) {
 			w.must(&catalog.DrainWorker{At: w.now, Epoch: epochs[w.rng.IntN(len(epochs))]})
 		}
 	case 11:
+		w.bounded[uid] = w.rng.IntN(4) == 0
+	case 12:
 		// A zombie of an older attempt speaks up.
 		w.step(Ack{Worker: 1, UID: uid, Attempt: p.Job.Attempt - 1, ID: w.triggered[uid], Part: Part{}})
 		w.step(TaskFailed{UID: uid, Attempt: p.Job.Attempt - 1, Class: catalog.ErrorUser, Text: "zombie"})
@@ -319,7 +320,7 @@ func (w *world) disturb(next *int) {
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), state: catalog.New(), core: New(), now: second, workers: make(map[uint64]*fakeWorker),
-		flying: make(map[string]uint64), triggered: make(map[string]uint64), aborted: make(map[string]map[uint64]bool), unsafe: seed%2 == 0,
+		flying: make(map[string]uint64), triggered: make(map[string]uint64), aborted: make(map[string]map[uint64]bool), bounded: make(map[string]bool), unsafe: seed%2 == 0,
 	}
 	for i := range 3 {
 		r := w.must(&catalog.ApplyPipeline{At: w.now, Namespace: "default", Name: fmt.Sprintf("job%d", i), Revision: catalog.Revision{
@@ -394,8 +395,12 @@ func randomHistory(t *testing.T, seed uint64) []string {
 	for _, uid := range w.uids {
 		p, _ := w.state.Pipeline(uid)
 		switch {
-		case p.Desired == catalog.DesiredStopped && p.Job.State != catalog.JobStopped:
+		case p.Desired == catalog.DesiredStopped && p.Job.State != catalog.JobStopped && p.Job.State != catalog.JobFinished:
 			w.fail("seed %d: %s is wanted stopped and is %s", seed, uid, p.Job.State)
+		case p.Desired == catalog.DesiredRunning && w.bounded[uid]:
+			if p.Job.State != catalog.JobFinished || p.Job.Unpublished() {
+				w.fail("seed %d: %s has come to its end and is %s", seed, uid, p.Job.State)
+			}
 		case p.Desired == catalog.DesiredRunning && p.Job.State != catalog.JobRunning:
 			status, _ := w.core.Status(uid)
 			w.fail("seed %d: %s is wanted running and is %s: %+v", seed, uid, p.Job.State, status)
