@@ -23,7 +23,9 @@ func BuildManifest(prev *Manifest, meta Meta, parts []*Part) (*Manifest, error) 
 		}
 		floor = prev.Meta.Checkpoint
 		for _, o := range prev.Operators {
-			operators[o.Operator] = &OperatorState{Operator: o.Operator, Segments: slices.Clone(o.Segments), Tasks: slices.Clone(o.Tasks)}
+			carried := o.clone()
+			carried.extents(func(_ string, x *Extent) { *x = x.carried() })
+			operators[o.Operator] = carried
 		}
 	}
 	if meta.Checkpoint <= floor && prev != nil {

@@ -17,7 +17,6 @@ const blocksAhead = 4
 
 // readIndex reads a segment's tail.
 func readIndex(ctx context.Context, store blob.Store, operator string, s SegmentRef) (*segmentIndex, error) {
-	at := s.Offset + s.Length - s.TailBytes
 	tail, err := readExtent(ctx, store, s.Extent, s.Length-s.TailBytes, s.TailBytes)
 	if err != nil {
 		return nil, fmt.Errorf("read segment of operator %s: %w", operator, err)
@@ -27,7 +26,8 @@ func readIndex(ctx context.Context, store blob.Store, operator string, s Segment
 		err = fmt.Errorf("it has %d entries, the manifest says %d", x.entries, s.Entries)
 	}
 	if err != nil {
-		return nil, &DamageError{Object: s.Object, Operator: operator, Block: -1, Offset: at, Reason: err.Error()}
+		name, at := s.place()
+		return nil, &DamageError{Object: name, Operator: operator, Block: -1, Offset: at + s.Length - s.TailBytes, Reason: err.Error()}
 	}
 	return x, nil
 }
@@ -41,7 +41,8 @@ func readExtent(ctx context.Context, store blob.Store, x Extent, offset, length 
 		}
 		return x.Inline[offset : offset+length], nil
 	}
-	return blob.ReadRange(ctx, store, x.Object, x.Offset+offset, length)
+	name, at := x.place()
+	return blob.ReadRange(ctx, store, name, at+offset, length)
 }
 
 // cursor walks over the entries of one segment within a range of hashes. A
@@ -101,7 +102,8 @@ func (c *cursor) read(ctx context.Context, store blob.Store) {
 	if c.ref.Inline != nil {
 		r = bytes.NewReader(c.ref.Inline[begin:end])
 	} else {
-		body, err := store.Get(ctx, c.ref.Object, c.ref.Offset+begin, end-begin)
+		name, at := c.ref.place()
+		body, err := store.Get(ctx, name, at+begin, end-begin)
 		if err != nil {
 			c.send(ctx, rawBlock{c.from, nil, fmt.Errorf("read segment of operator %s: %w", c.operator, err)})
 			return
@@ -128,7 +130,7 @@ func (c *cursor) readBlock(r io.Reader, i int, stored *[]byte) rawBlock {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return rawBlock{i, nil, c.damage(i, "the object ends too early")}
 		}
-		return rawBlock{i, nil, fmt.Errorf("read object %s for operator %s: %w", c.ref.Object, c.operator, err)}
+		return rawBlock{i, nil, fmt.Errorf("read segment of operator %s: %w", c.operator, err)}
 	}
 	var buf []byte
 	select {
@@ -152,11 +154,11 @@ func (c *cursor) send(ctx context.Context, b rawBlock) bool {
 }
 
 func (c *cursor) damage(block int, reason string) error {
-	offset := c.ref.Offset + headerBytes
+	name, offset := c.ref.place()
 	if block >= 0 && block < len(c.index.blocks) {
-		offset = c.ref.Offset + c.index.blocks[block].offset
+		offset += c.index.blocks[block].offset
 	}
-	return &DamageError{Object: c.ref.Object, Operator: c.operator, Block: block, Offset: offset, Reason: reason}
+	return &DamageError{Object: name, Operator: c.operator, Block: block, Offset: offset, Reason: reason}
 }
 
 // next goes to the next entry in the range; false at the end or at an error.

@@ -120,7 +120,7 @@ func decodeManifest(b []byte) (*Manifest, Digest, error) {
 	if !bytes.Equal(digest[:], b[len(body):]) {
 		return nil, digest, errors.New("its digest is wrong")
 	}
-	d := decoder{b: body[4:]}
+	d := decoder{b: body[4:], size: len(body)}
 	if v := d.u16(); v == 0 || v > manifestVersion {
 		return nil, digest, fmt.Errorf("it has version %d, known here is up to %d; upgrade this process", v, manifestVersion)
 	}
@@ -146,14 +146,15 @@ func (m *Manifest) Name(digest Digest) string {
 	return checkpointPrefix(m.Meta.Pipeline, m.Meta.Checkpoint, m.Meta.Attempt) + "manifest-" + digest.String()[:32]
 }
 
-// WriteManifest puts a manifest into the store.
+// WriteManifest puts a manifest into the store, and notes in it where its inline
+// bytes now stand, so that the next one can refer to them.
 func WriteManifest(ctx context.Context, store blob.Store, m *Manifest) (name string, digest Digest, err error) {
 	b, digest := m.Encode()
 	name = m.Name(digest)
 	_, err = blob.PutBytes(ctx, store, name, b)
 	if errors.Is(err, blob.ErrExists) {
 		if _, err = ReadManifest(ctx, store, name, digest); err == nil {
-			return name, digest, nil // an earlier try came through
+			return name, digest, m.noteHeld(name, b) // an earlier try came through
 		}
 		// Or it left half an object, in a store that is not as atomic as it says.
 		name += "-" + randomName()
@@ -162,7 +163,21 @@ func WriteManifest(ctx context.Context, store blob.Store, m *Manifest) (name str
 	if err != nil {
 		return "", digest, fmt.Errorf("write manifest of checkpoint %d: %w", m.Meta.Checkpoint, err)
 	}
-	return name, digest, nil
+	return name, digest, m.noteHeld(name, b)
+}
+
+func (m *Manifest) noteHeld(name string, encoded []byte) error {
+	again, _, err := decodeManifest(encoded)
+	if err != nil {
+		return fmt.Errorf("read manifest %s just written: %w", name, err)
+	}
+	again.extents(func(_ string, x *Extent) {
+		if x.Inline != nil {
+			x.Held = name
+		}
+	})
+	*m = *again
+	return nil
 }
 
 // ReadManifest reads a manifest and holds it against the catalog's digest.
@@ -171,9 +186,13 @@ func ReadManifest(ctx context.Context, store blob.Store, name string, want Diges
 	if err != nil {
 		return nil, fmt.Errorf("read manifest: %w", err)
 	}
-	m, digest, err := decodeManifest(b)
+	m := &Manifest{}
+	_, digest, err := decodeManifest(b)
 	if err == nil && digest != want {
 		err = fmt.Errorf("its digest is %s, the catalog's is %s", digest, want)
+	}
+	if err == nil {
+		err = m.noteHeld(name, b)
 	}
 	if err != nil {
 		return nil, &DamageError{Object: name, Block: -1, Reason: err.Error()}
@@ -235,26 +254,44 @@ func (m *Manifest) Without(operators ...string) *Manifest {
 // is not among them.
 func (m *Manifest) Objects() []string {
 	var names []string
-	m.extents(func(_ string, x Extent) {
+	m.extents(func(_ string, x *Extent) {
 		if x.Inline == nil {
-			names = append(names, x.Object)
+			name, _ := x.place()
+			names = append(names, name)
 		}
 	})
 	slices.Sort(names)
 	return slices.Compact(names)
 }
 
-func (m *Manifest) extents(visit func(operator string, x Extent)) {
+func (m *Manifest) extents(visit func(operator string, x *Extent)) {
 	for _, o := range m.Operators {
-		for _, s := range o.Segments {
-			visit(o.Operator, s.Extent)
-		}
-		for _, t := range o.Tasks {
-			for _, item := range t.Items {
-				for _, c := range item.Chunks {
-					visit(o.Operator, c.Extent)
-				}
+		o.extents(visit)
+	}
+}
+
+func (o *OperatorState) extents(visit func(operator string, x *Extent)) {
+	for i := range o.Segments {
+		visit(o.Operator, &o.Segments[i].Extent)
+	}
+	for _, t := range o.Tasks {
+		for _, item := range t.Items {
+			for i := range item.Chunks {
+				visit(o.Operator, &item.Chunks[i].Extent)
 			}
 		}
 	}
+}
+
+// clone shares nothing with o that extents can reach.
+func (o *OperatorState) clone() *OperatorState {
+	c := &OperatorState{Operator: o.Operator, Segments: slices.Clone(o.Segments), Tasks: slices.Clone(o.Tasks)}
+	for i := range c.Tasks {
+		items := slices.Clone(c.Tasks[i].Items)
+		for j := range items {
+			items[j].Chunks = slices.Clone(items[j].Chunks)
+		}
+		c.Tasks[i].Items = items
+	}
+	return c
 }

@@ -1,14 +1,42 @@
 package snapshot
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Extent is a run of bytes: in an object, or inline. Object and Offset name it
 // in both cases, and are never given twice.
+//
+// Inline bytes stand in the first manifest that holds them, whose object is Held.
+// Later manifests refer to that instead of writing them again.
 type Extent struct {
 	Object string
 	Offset int64
 	Length int64
 	Inline []byte // not nil: the bytes themselves, and there is no such object
+	Held   string // not empty: the manifest in which they stand
+	HeldAt int64
+}
+
+// keepInline is up to where bytes are written again in every manifest: a
+// reference is hardly shorter, and would be one more read.
+const keepInline = 2 << 10
+
+// place is the object in which the bytes stand, and where.
+func (x Extent) place() (name string, offset int64) {
+	if x.Held != "" {
+		return x.Held, x.HeldAt
+	}
+	return x.Object, x.Offset
+}
+
+// carried is the extent as the next manifest has it.
+func (x Extent) carried() Extent {
+	if x.Held != "" && x.Length > keepInline {
+		x.Inline = nil
+	}
+	return x
 }
 
 func (x Extent) same(o Extent) bool { return x.Object == o.Object && x.Offset == o.Offset }
@@ -80,32 +108,53 @@ func decodeObjects(d *decoder) []string {
 func (e *encoder) extent(t *objectTable, x Extent) {
 	e.uvarint(t.number(x.Object))
 	e.uvarint(uint64(x.Offset))
-	if x.Inline != nil {
-		e.u8(1)
+	switch {
+	case x.Inline != nil:
+		e.u8(extentInline)
 		e.bytes(x.Inline)
 		return
+	case x.Held != "":
+		e.u8(extentHeld)
+		e.uvarint(t.number(x.Held))
+		e.uvarint(uint64(x.HeldAt))
+	default:
+		e.u8(extentInObject)
 	}
-	e.u8(0)
 	e.uvarint(uint64(x.Length))
 }
 
-func (d *decoder) extent(objects []string) (x Extent) {
+const (
+	extentInObject = iota
+	extentInline
+	extentHeld
+)
+
+func (d *decoder) object(objects []string) string {
 	number := d.uvarint()
 	if number >= uint64(len(objects)) {
 		d.fail(fmt.Errorf("object %d of %d", number, len(objects)))
-		return x
+		return ""
 	}
-	x.Object, x.Offset = objects[number], int64(d.uvarint())
+	return objects[number]
+}
+
+func (d *decoder) extent(objects []string) (x Extent) {
+	x.Object, x.Offset = d.object(objects), int64(d.uvarint())
 	switch d.u8() {
-	case 0:
+	case extentInObject:
 		x.Length = int64(d.uvarint())
-	case 1:
+	case extentInline:
 		x.Inline = append([]byte{}, d.bytes()...)
 		x.Length = int64(len(x.Inline))
+		if d.size > 0 {
+			x.HeldAt = int64(d.size-len(d.b)) - x.Length
+		}
+	case extentHeld:
+		x.Held, x.HeldAt, x.Length = d.object(objects), int64(d.uvarint()), int64(d.uvarint())
 	default:
-		d.fail(fmt.Errorf("an extent of a kind that is not known here"))
+		d.fail(errors.New("an extent of a kind that is not known here"))
 	}
-	if x.Offset < 0 || x.Length < 0 {
+	if x.Offset < 0 || x.Length < 0 || x.HeldAt < 0 {
 		d.fail(fmt.Errorf("an extent of %d bytes at %d", x.Length, x.Offset))
 	}
 	return x

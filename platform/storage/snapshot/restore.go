@@ -150,7 +150,8 @@ func OpenChunk(ctx context.Context, store blob.Store, c Chunk) ([]byte, error) {
 		return nil, fmt.Errorf("read chunk: %w", err)
 	}
 	if checksum(b) != c.CRC {
-		return nil, &DamageError{Object: c.Object, Block: -1, Offset: c.Offset, Reason: "the checksum of a chunk is wrong"}
+		name, at := c.place()
+		return nil, &DamageError{Object: name, Block: -1, Offset: at, Reason: "the checksum of a chunk is wrong"}
 	}
 	return b, nil
 }

@@ -28,8 +28,9 @@ func (e *encoder) bytes(s []byte)   { e.uvarint(uint64(len(s))); e.b = append(e.
 // decoder reads foreign bytes. The first error stays; after it everything reads
 // as zero, so that callers check once. What it gives are views.
 type decoder struct {
-	b   []byte
-	err error
+	b    []byte
+	size int // of the whole, if places in it matter
+	err  error
 }
 
 func (d *decoder) fail(err error) {

@@ -45,12 +45,12 @@ func TestRandomCheckpointsMergesFailuresAndSweepsEqualTheModel(t *testing.T) {
 
 // script is a short history that goes through every kind of access.
 func script(w *world) {
-	for round := range 9 {
-		w.write(90)
+	for round := range 6 {
+		w.write(50)
 		w.checkpoint()
 		w.runMerge()
 		w.sweep()
-		if round == 4 {
+		if round == 3 {
 			w.fail()
 		}
 	}
@@ -62,6 +62,7 @@ func script(w *world) {
 func TestTheNthAccessFailsForEveryNAndNothingIsLostOrLeft(t *testing.T) {
 	const seed = 12
 	smooth := newWorld(t, seed)
+	smooth.keys = 120
 	script(smooth)
 	accesses := smooth.store.Operations()
 	smooth.close()
@@ -73,6 +74,7 @@ func TestTheNthAccessFailsForEveryNAndNothingIsLostOrLeft(t *testing.T) {
 			injected := 0
 			for n := 1; n <= accesses; n++ {
 				w := newWorld(t, seed)
+				w.keys = 120
 				w.store.Arm(blobfault.Plan{From: n, Count: 1, Kind: kind})
 				script(w)
 				injected += w.counts["injected"]

@@ -25,9 +25,11 @@ import (
 type world struct {
 	t     *testing.T
 	r     *rand.Rand
+	noise *rand.ChaCha8
 	inner *memblob.Store
 	store *blobfault.Store
 
+	keys    int
 	tasks   []*task
 	model   map[string]string // now; see line
 	pending map[string]string // at the newest freeze
@@ -54,8 +56,6 @@ type task struct {
 
 var worldStates = []state.Descriptor{{Name: "value", Form: state.Single}, {Name: "table", Form: state.Entries}}
 
-const worldKeys = 400
-
 // line names one thing of state.
 func line(name string, key, sub []byte) string {
 	if sub == nil {
@@ -67,8 +67,8 @@ func line(name string, key, sub []byte) string {
 func newWorld(t *testing.T, seed uint64) *world {
 	inner := memblob.New(memblob.Options{})
 	w := &world{
-		t: t, r: rand.New(rand.NewPCG(seed, 7)), inner: inner, store: blobfault.New(inner, blobfault.Plan{}),
-		model: map[string]string{}, barrier: map[string]string{}, attempt: 1, counts: map[string]int{},
+		t: t, r: rand.New(rand.NewPCG(seed, 7)), noise: rand.NewChaCha8([32]byte{byte(seed)}), inner: inner, store: blobfault.New(inner, blobfault.Plan{}),
+		keys: 400, model: map[string]string{}, barrier: map[string]string{}, attempt: 1, counts: map[string]int{},
 	}
 	w.place(1 + w.r.IntN(4))
 	return w
@@ -102,7 +102,7 @@ func (w *world) nextID() uint64 { w.ids++; return w.ids }
 // write changes some keys.
 func (w *world) write(n int) {
 	for range n {
-		key := fmt.Appendf(nil, "key-%d", w.r.IntN(worldKeys))
+		key := fmt.Appendf(nil, "key-%d", w.r.IntN(w.keys))
 		hash := xxhash.Sum64(key)
 		i := slices.IndexFunc(w.tasks, func(t *task) bool {
 			first, last := t.groups.Hashes()
@@ -118,9 +118,7 @@ func (w *world) write(n int) {
 func (w *world) change(b state.Backend, s state.Slot, key []byte) {
 	sub := []byte{byte(w.r.IntN(4))}
 	value := make([]byte, w.r.IntN(6000))
-	for i := range value {
-		value[i] = byte(w.r.Uint32()) // does not compress
-	}
+	_, _ = w.noise.Read(value) // does not compress
 	timer := state.Timer{Kind: state.EventTime, Time: int64(w.r.IntN(3))}
 	switch w.r.IntN(8) {
 	case 0, 1:
@@ -239,8 +237,11 @@ func (w *world) commit(id uint64) {
 			return
 		}
 	}
-	m, err = ReadManifest(w.t.Context(), w.inner, name, digest)
-	w.must(err)
+	if w.r.IntN(2) == 0 { // as a new leader does
+		m, err = ReadManifest(w.t.Context(), w.inner, name, digest)
+		w.must(err)
+	}
+	w.counts["manifest bytes"] += func() int { b, _ := m.Encode(); return len(b) }()
 	w.committed, w.names, w.waiting, w.merge = m, []string{name}, nil, nil
 	w.barrier = w.pending
 	w.mostLive = max(w.mostLive, m.LiveSegments())
@@ -360,7 +361,7 @@ func (w *world) checkSwept() {
 	w.t.Helper()
 	// What is above the newest checkpoint stays until one passes it.
 	w.store.Arm(blobfault.Plan{})
-	for range 20 {
+	for range 3 {
 		w.checkpoint()
 		w.merge = nil
 	}
