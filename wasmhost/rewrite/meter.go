@@ -124,8 +124,10 @@ func (mt *meter) instruction(in *instr, raw []byte, st step) {
 //	loop                                    ;; of the same type
 //	  if counter >= 0 {} else { counter = chunk(counter) }
 //	  loop
-//	    counter -= n; br_if counter < 0 to the outer loop
+//	    counter -= n; if counter >= 0 {} else { br to the outer loop }
 //
+// The last line is not a br_if, because wazero joins comparison and jump only
+// where the jump's edge is not critical.
 // So there is no call inside the inner loop, and wazero's register allocator
 // keeps its variables in registers.
 func (mt *meter) loop(in *instr, raw []byte, st step) {
@@ -141,7 +143,11 @@ func (mt *meter) loop(in *instr, raw []byte, st step) {
 	mt.refillCounter()
 	mt.out = append(mt.out, raw...)
 	mt.lowerCounter(mt.credit)
-	mt.out = append(mt.out, opI32Const, 0, opI32LtS, opBrIf, 1)
+	if mt.ctl[len(mt.ctl)-1].arity > 0 {
+		mt.out = append(mt.out, opI32Const, 0, opI32LtS, opBrIf, 1) // it carries the parameters
+		return
+	}
+	mt.out = append(mt.out, opI32Const, 0, opI32GeS, opIf, 0x40, opElse, opBr, 2, opEnd)
 }
 
 // label translates a branch target: each loop that is crossed has been doubled.
