@@ -166,6 +166,9 @@ func (m *model) pipeline(old, s *State, p *Pipeline) {
 	if job.Attempt < before.Job.Attempt || job.Attempt > before.Job.Attempt+1 {
 		t.Fatalf("%s: attempt %d after %d", p.UID, job.Attempt, before.Job.Attempt)
 	}
+	if job.Newest < before.Job.Newest || job.Last != nil && before.Job.Last != nil && job.Last.Manifest != before.Job.Last.Manifest && job.Last.ID == before.Job.Last.ID {
+		t.Fatalf("%s: checkpoint %+v replaced %+v", p.UID, job.Last, before.Job.Last)
+	}
 	if job.Newest > before.Job.Newest {
 		if job.Last.Attempt != before.Job.Attempt || !before.Job.Reserved.Contains(job.Last.ID) || before.Job.Unpublished() {
 			t.Fatalf("%s: committed %+v on %+v", p.UID, job.Last, before.Job)
