@@ -87,6 +87,7 @@ type ValueState[T any] struct {
 	fn        *guest.Function
 	state     *guest.State
 	row       *record.Row
+	mutable   bool // a copy of a value shares memory with it
 	vals      []T
 	sizes     []int32  // what was booked for a slot; states without a fixed size only
 	kept      T        // the slot's value before the current cause
@@ -114,8 +115,9 @@ func newValue[T any](f *Function, name, kind string, opts []StateOption) *ValueS
 	} else {
 		state.Value = v.row.Text()
 	}
+	v.mutable = v.row.Mutable
 	state.Fixed = v.row.Fixed
-	if v.row.Mutable || state.Fixed > state.MaxBytes {
+	if v.mutable || state.Fixed > state.MaxBytes {
 		state.Fixed = -1
 	}
 	state.Framed = v
@@ -127,7 +129,7 @@ func newValue[T any](f *Function, name, kind string, opts []StateOption) *ValueS
 func (v *ValueState[T]) load(ctx *Context) *T {
 	check(ctx, v.fn)
 	slot := ctx.call.Slot
-	if v.row.Mutable {
+	if v.mutable {
 		if v.current != ctx.call.Cause+1 {
 			v.current = ctx.call.Cause + 1
 			v.decode(ctx, slot, v.encoded[slot])
@@ -182,10 +184,14 @@ func (v *ValueState[T]) Set(ctx *Context, value T) { *v.Edit(ctx) = value }
 
 // Edit returns the value, or a new zero one, to be changed in place. It counts as written.
 func (v *ValueState[T]) Edit(ctx *Context) *T {
-	p := v.load(ctx)
-	v.state.BeginWrite(&ctx.call)
-	v.state.Flags[ctx.call.Slot] |= guest.Present
-	return p
+	check(ctx, v.fn)
+	c, s := &ctx.call, v.state
+	if s.Flags[c.Slot]&guest.Loaded == 0 || v.mutable {
+		v.load(ctx)
+	}
+	s.BeginWrite(c)
+	s.Flags[c.Slot] |= guest.Present
+	return &v.vals[c.Slot]
 }
 
 // Clear removes the value.
@@ -206,14 +212,14 @@ func (v *ValueState[T]) Begin(slots int) {
 	if v.state.Fixed < 0 {
 		v.sizes = append(v.sizes[:0], make([]int32, slots)...)
 	}
-	if v.row.Mutable {
+	if v.mutable {
 		v.encoded = append(v.encoded[:0], make([][]byte, slots)...)
 	}
 }
 
 // Keep implements guest.Framed.
 func (v *ValueState[T]) Keep(slot uint32) {
-	if v.row.Mutable {
+	if v.mutable {
 		v.keptBytes = v.encoded[slot]
 		return
 	}
@@ -225,7 +231,7 @@ func (v *ValueState[T]) Restore(slot uint32, kept bool) {
 	v.current = 0
 	switch {
 	case !kept:
-	case v.row.Mutable:
+	case v.mutable:
 		v.encoded[slot] = v.keptBytes
 	default:
 		v.vals[slot] = v.kept
@@ -237,7 +243,7 @@ const writeOverhead = 16
 // Seal implements guest.Framed.
 func (v *ValueState[T]) Seal(slot uint32) (grown, size int) {
 	p := unsafe.Pointer(&v.vals[slot])
-	if v.row.Mutable {
+	if v.mutable {
 		v.scratch = v.row.Append(v.scratch[:0], p)
 		v.encoded[slot] = v.fn.Call.Arena.Copy(v.scratch)
 		size = len(v.scratch)
@@ -263,7 +269,7 @@ func (v *ValueState[T]) Store(w *wire.BlockWriter, writes []record.Write) {
 		switch {
 		case v.state.Flags[slot]&guest.Present == 0:
 			return b
-		case v.row.Mutable:
+		case v.mutable:
 			return append(b, v.encoded[slot]...)
 		}
 		return v.row.Append(b, unsafe.Pointer(&v.vals[slot]))

@@ -37,10 +37,11 @@ type State struct {
 	Last   []uint32 // cause of the last write, where Dirty
 
 	block     wire.Block
-	touched   uint32 // 1 + the cause that wrote last
+	writer    wire.BlockWriter // here, because it would escape through Framed
+	touched   uint32           // 1 + the cause that wrote last
 	oldFlags  uint8
 	oldLast   uint32
-	dirty     int
+	booked    int // what a first write adds to the effects, if that is always the same
 	callDirty bool
 }
 
@@ -60,28 +61,28 @@ type Framed interface {
 
 const perWrite = 16 // cause, slot, offset and validity of a write
 
-// BeginWrite marks the slot as written by the current cause.
+// BeginWrite marks the slot as written by the current cause. It is small, to be inlined.
 func (s *State) BeginWrite(c *Call) {
-	slot := c.Slot
-	flags := s.Flags[slot]
 	if s.touched != c.Cause+1 {
-		s.touched = c.Cause + 1
-		s.oldFlags, s.oldLast = flags, s.Last[slot]
-		if flags&Dirty != 0 {
-			s.Framed.Keep(slot)
-		} else {
-			s.callDirty = true
-			if s.Fixed >= 0 {
-				c.Bytes += perWrite + s.Fixed
-			}
-		}
+		s.keep(c)
 	}
-	s.Flags[slot] = flags | Loaded | Dirty
-	s.Last[slot] = c.Cause
+	s.Flags[c.Slot] |= Loaded | Dirty
+	s.Last[c.Slot] = c.Cause
 }
 
-// WrittenBy says whether a cause has written the state.
-func (s *State) WrittenBy(cause uint32) bool { return s.touched == cause+1 }
+// keep notes what the cause's failure would have to restore.
+func (s *State) keep(c *Call) {
+	slot := c.Slot
+	flags := s.Flags[slot]
+	s.touched = c.Cause + 1
+	s.oldFlags, s.oldLast = flags, s.Last[slot]
+	if flags&Dirty != 0 {
+		s.Framed.Keep(slot)
+		return
+	}
+	s.callDirty = true
+	c.Bytes += s.booked
+}
 
 func (s *State) begin(body []byte, slots int) error {
 	if err := s.block.Parse(body, stateKinds[:]); err != nil {
@@ -96,6 +97,10 @@ func (s *State) begin(body []byte, slots int) error {
 	s.Last = resize(s.Last, slots)
 	s.touched = 0
 	s.callDirty = false
+	s.booked = 0
+	if s.Fixed >= 0 {
+		s.booked = perWrite + s.Fixed
+	}
 	s.Framed.Begin(slots)
 	return nil
 }
@@ -142,7 +147,8 @@ func (s *State) writes(c *Call, index int, consumed uint32) {
 	}
 	c.out.Begin(abi.SectionStateWrites, must, uint32(index))
 	n := len(c.writes)
-	w := c.out.Block(n, 3)
+	s.writer = c.out.Block(n, 3)
+	w := &s.writer
 	w.Node(n)
 	causes := u32s(w.Values(4 * n))
 	for i, x := range c.writes {
@@ -160,7 +166,7 @@ func (s *State) writes(c *Call, index int, consumed uint32) {
 			valid[i>>3] |= s.Flags[x.Slot] & Present / Present << (i & 7)
 		}
 	}
-	s.Framed.Store(&w, c.writes)
+	s.Framed.Store(w, c.writes)
 	w.Finish()
 	c.out.End()
 }

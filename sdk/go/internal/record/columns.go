@@ -31,6 +31,10 @@ type Columns struct {
 	Nested  bool        // has map columns
 	Mutable bool        // a copied struct shares memory with its original
 	columns []column
+
+	fixed  int       // what a struct takes in a block, texts aside
+	texts  []uintptr // offsets of strings and bytes that stand in the struct
+	others []int     // columns whose size takes more than that
 }
 
 // ColumnsOf plans a struct type.
@@ -55,6 +59,7 @@ func ColumnsOf(t reflect.Type) (*Columns, error) {
 		}
 		seen[col.name] = true
 	}
+	c.measure()
 	return c, nil
 }
 

@@ -78,9 +78,11 @@ rows:
 			}
 			v := int64(u>>1) ^ -int64(u&1)
 			p := unsafe.Add(row, field.off)
-			switch field.kind {
-			case wire.Int64:
+			if field.kind == wire.Int64 {
 				*(*int64)(p) = v
+				continue
+			}
+			switch field.kind {
 			case wire.Int32, wire.Date32:
 				if int64(int32(v)) != v {
 					continue rows
@@ -124,22 +126,11 @@ func (r *Row) AppendAll(buf []byte, rows unsafe.Pointer, stride uintptr, writes 
 			for f := range flat {
 				field := &flat[f]
 				p := unsafe.Add(row, field.off)
-				var v int64
-				switch field.kind {
-				case wire.Int64:
+				v := int64(0)
+				if field.kind == wire.Int64 {
 					v = *(*int64)(p)
-				case wire.Int32, wire.Date32:
-					v = int64(*(*int32)(p))
-				case wire.Timestamp:
-					v = (*time.Time)(p).UnixMicro()
-				case wire.Bool:
-					if *(*bool)(p) {
-						v = 1
-					}
-				case wire.Int16:
-					v = int64(*(*int16)(p))
-				default:
-					v = int64(*(*int8)(p))
+				} else {
+					v = narrow(p, field.kind)
 				}
 				*(*byte)(unsafe.Add(out, at)) = field.tag
 				at++
@@ -156,4 +147,22 @@ func (r *Row) AppendAll(buf []byte, rows unsafe.Pointer, stride uintptr, writes 
 		ends[i] = uint32(at)
 	}
 	return at
+}
+
+// narrow reads what is no int64.
+func narrow(p unsafe.Pointer, k wire.Kind) int64 {
+	switch k {
+	case wire.Int32, wire.Date32:
+		return int64(*(*int32)(p))
+	case wire.Timestamp:
+		return (*time.Time)(p).UnixMicro()
+	case wire.Bool:
+		if *(*bool)(p) {
+			return 1
+		}
+		return 0
+	case wire.Int16:
+		return int64(*(*int16)(p))
+	}
+	return int64(*(*int8)(p))
 }

@@ -13,29 +13,45 @@ import (
 
 // Size is an upper bound of the bytes one struct takes in a block, nulls and offsets included.
 func (c *Columns) Size(row unsafe.Pointer) int {
-	n := 0
-	for i := range c.columns {
-		col := &c.columns[i]
-		p := unsafe.Add(row, col.off)
-		switch col.kind {
-		case wire.Utf8, wire.Binary:
-			n += 5
-			if col.null == byPointer {
-				if p = *(*unsafe.Pointer)(p); p == nil {
-					continue
-				}
-			}
-			n += len(*(*string)(p)) // a slice begins as a string does
-		case wire.Map:
-			for k, v := range *(*Headers)(p) {
-				n += 10 + len(k) + len(v)
-			}
-			n += 5
-		default:
-			n += 1 + col.kind.Width()
-		}
+	n := c.fixed
+	for _, off := range c.texts {
+		n += len(*(*string)(unsafe.Add(row, off))) // a slice begins as a string does
+	}
+	for _, i := range c.others {
+		n += c.columns[i].size(unsafe.Add(row, c.columns[i].off))
 	}
 	return n
+}
+
+func (col *column) size(p unsafe.Pointer) int {
+	if col.headers {
+		n := 0
+		for k, v := range *(*Headers)(p) {
+			n += 10 + len(k) + len(v)
+		}
+		return n
+	}
+	if p = *(*unsafe.Pointer)(p); p == nil {
+		return 0
+	}
+	return len(*(*string)(p))
+}
+
+// measure sorts the columns by how Size sees them.
+func (c *Columns) measure() {
+	for i := range c.columns {
+		col := &c.columns[i]
+		switch {
+		case col.headers || (col.kind == wire.Utf8 || col.kind == wire.Binary) && col.null == byPointer:
+			c.others = append(c.others, i)
+			c.fixed += 10
+		case col.kind == wire.Utf8 || col.kind == wire.Binary:
+			c.texts = append(c.texts, col.off)
+			c.fixed += 5
+		default:
+			c.fixed += 1 + col.kind.Width()
+		}
+	}
 }
 
 // Own replaces what a copied struct shares with its original by copies, so that the user may go on changing that.
@@ -260,22 +276,26 @@ func (col *column) storeValues(w *wire.BlockWriter, p unsafe.Pointer, stride uin
 
 // storeStrings serves utf8 and binary: a slice begins as a string does.
 func (col *column) storeStrings(w *wire.BlockWriter, p unsafe.Pointer, stride uintptr, n int) {
-	offsets := w.Values(4 * (n + 1))
-	clear(offsets[:4])
+	all := w.Values(4 * (n + 1))
+	clear(all[:4])
+	ends := unsafe.Slice((*uint32)(unsafe.Pointer(&all[4])), n)
 	total := 0
 	q := p
-	for i := range n {
-		if v := col.value(q); v != nil {
+	for i := range ends {
+		if col.null == notNull {
+			total += len(*(*string)(q))
+		} else if v := col.value(q); v != nil {
 			total += len(*(*string)(v))
 		}
-		binary.LittleEndian.PutUint32(offsets[4*i+4:], uint32(total))
+		ends[i] = uint32(total)
 		q = unsafe.Add(q, stride)
 	}
 	out := w.Bytes(total)
-	at := 0
 	for range n {
-		if v := col.value(p); v != nil {
-			at += copy(out[at:], *(*string)(v))
+		if col.null == notNull {
+			out = out[copy(out, *(*string)(p)):]
+		} else if v := col.value(p); v != nil {
+			out = out[copy(out, *(*string)(v)):]
 		}
 		p = unsafe.Add(p, stride)
 	}
