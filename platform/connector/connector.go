@@ -138,3 +138,9 @@ type Writer interface {
 	Recycle(t Transaction)
 	Close() error
 }
+
+// Finisher is a Writer that keeps output back until it is worth a file. Finish
+// says that no more rows will come, so the next Prepare gives everything.
+type Finisher interface {
+	Finish()
+}

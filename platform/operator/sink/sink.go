@@ -192,8 +192,19 @@ func (o *Operator) Watermark(int, element.Watermark) error { return nil }
 // Timers has none.
 func (o *Operator) Timers(int64) error { return nil }
 
-// EndOfInput does nothing: the last epoch ends by a barrier like any other.
-func (o *Operator) EndOfInput(int) error { return nil }
+// EndOfInput tells the writer that no more rows will come. The last epoch ends by
+// a barrier like any other.
+func (o *Operator) EndOfInput(int) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if f, ok := o.writer.(connector.Finisher); ok {
+		f.Finish()
+	}
+	if o.config.Guarantee == connector.AtLeastOnce {
+		return o.writer.Flush(o.background)
+	}
+	return nil
+}
 
 // Close stops publishing and waits for it. What is committed and not published
 // stays in its checkpoint, and the next attempt goes on with it.
