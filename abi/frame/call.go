@@ -4,13 +4,19 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/weirstream/weir/abi"
 )
 
-// ErrCall is wrapped by every refusal of a call, by the writer and by the reader.
-var ErrCall = errors.New("bad call")
+// MaxCallBytes is the most bytes a call may have.
+const MaxCallBytes = abi.MaxCallBytes
+
+// ErrCall is wrapped by every refusal of a call, by the writer and by the reader; ErrCallSize by that of a call over
+// MaxCallBytes, which is to be cut in two, or whose one record is to be refused.
+var (
+	ErrCall     = errors.New("bad call")
+	ErrCallSize = errors.New("call too large")
+)
 
 // CallWriter writes calls in place. It keeps its memory between calls; the zero value is ready. Not for concurrent use.
 //
@@ -68,8 +74,8 @@ func (w *CallWriter) Prepare(sig *Signature, c *Call) (size int, err error) {
 			}
 		}
 	}
-	if w.layout.Size() > math.MaxInt32 {
-		return 0, fmt.Errorf("%w of function %s: %d bytes, the cap is %d: pass fewer rows", ErrCall, sig.Name, w.layout.Size(), abi.MaxCallBytes)
+	if n := w.layout.Size(); n > MaxCallBytes {
+		return 0, fmt.Errorf("%w of function %s: %w: %d bytes for %d causes, the cap is %d: pass fewer rows, or refuse the one", ErrCall, sig.Name, ErrCallSize, n, c.CauseCount(), MaxCallBytes)
 	}
 	return w.layout.Size(), nil
 }

@@ -125,3 +125,12 @@ func TestACallThatDoesNotFitItsSignatureIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestACallOverTheCapIsRefusedSoThatItCanBeCut(t *testing.T) {
+	call := callOfFive()
+	call.States[0].Values[0] = make([]byte, MaxCallBytes)
+	var w CallWriter
+	if _, err := w.Prepare(callSig, call); !errors.Is(err, ErrCallSize) || !errors.Is(err, ErrCall) {
+		t.Errorf("have %v", err)
+	}
+}

@@ -76,6 +76,8 @@ func ReadContainer(b []byte, kind Kind) (Container, error) {
 	switch {
 	case uint64(size) != uint64(len(b)) || size%8 != 0:
 		return Container{}, fmt.Errorf("%w: size of %s is %d, have %d bytes, and it must be divisible by 8", ErrContainer, kind, size, len(b))
+	case size > abi.MaxContainerBytes:
+		return Container{}, fmt.Errorf("%w: %s of %d bytes, the limit is %d: send less at once", ErrContainer, kind, size, abi.MaxContainerBytes)
 	case Kind(le.Uint16(b[8:])) != kind:
 		return Container{}, fmt.Errorf("%w: it is %s, want %s", ErrContainer, Kind(le.Uint16(b[8:])), kind)
 	case n > abi.MaxSections:
