@@ -25,6 +25,9 @@ type route struct {
 	node  *node
 	input int
 	edge  *outEdge
+
+	join    *join // in a Direct: several routes lead to one input
+	channel int
 }
 
 // node is an operator in its chain. It is its operator's Output.
@@ -102,6 +105,13 @@ func (r *route) deliver(ctx context.Context, b *batch.Batch) error {
 func (r *route) watermark(ctx context.Context, w element.Watermark) error {
 	if r.edge != nil {
 		return r.edge.broadcast(ctx, element.Element{Kind: element.KindWatermark, Watermark: w})
+	}
+	if r.join != nil {
+		merged, changed := r.join.merger.Update(r.channel, w)
+		if !changed {
+			return nil
+		}
+		w = merged
 	}
 	if err := r.node.op.Watermark(r.input, w); err != nil {
 		return r.node.wrap(err)
@@ -201,6 +211,11 @@ func (c *chain) endNode(n *node) error {
 					return err
 				}
 				continue
+			}
+			if r.join != nil {
+				if r.join.open--; r.join.open > 0 {
+					continue
+				}
 			}
 			if err := c.endInput(r.node, r.input); err != nil {
 				return err
