@@ -18,7 +18,7 @@ type Update struct {
 
 // Watch yields the catalog's moves after a revision until the context or the node
 // ends. A slow watcher misses no final state: moves that pile up are joined into
-// one update. Revision 0 begins with everything, as a Resync, unless the catalog is still empty.
+// one update. Revision 0 begins with everything: change by change, or as a Resync.
 func (n *Node) Watch(ctx context.Context, after uint64) iter.Seq[Update] {
 	return func(yield func(Update) bool) {
 		for ctx.Err() == nil {

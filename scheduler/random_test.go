@@ -309,7 +309,7 @@ func (w *world) disturb(next *int) {
 			w.must(&catalog.DrainWorker{At: w.now, Epoch: epochs[w.rng.IntN(len(epochs))]})
 		}
 	case 11:
-		w.bounded[uid] = w.rng.IntN(4) == 0
+		w.bounded[uid] = w.bounded[uid] || w.rng.IntN(4) == 0
 	case 12:
 		// A zombie of an older attempt speaks up.
 		w.step(Ack{Worker: 1, UID: uid, Attempt: p.Job.Attempt - 1, ID: w.triggered[uid], Part: Part{}})
