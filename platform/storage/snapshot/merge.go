@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/weirstream/weir/platform/storage/blob"
 	"github.com/weirstream/weir/platform/storage/state"
@@ -50,8 +51,21 @@ type unit struct {
 }
 
 func (o *OperatorState) units() []unit {
+	begins := []uint16{0}
+	for _, s := range o.Segments {
+		begins = append(begins, s.Groups.First, s.Groups.Last+1)
+	}
+	slices.Sort(begins)
+	begins = slices.Compact(begins)
 	var units []unit
-	for g := uint16(0); g <= MaxGroup; g++ {
+	for i, g := range begins {
+		if g > MaxGroup {
+			break
+		}
+		last := uint16(MaxGroup)
+		if i+1 < len(begins) {
+			last = begins[i+1] - 1
+		}
 		var live []SegmentRef
 		for _, s := range o.Segments {
 			if s.Groups.First <= g && g <= s.Groups.Last {
@@ -59,9 +73,9 @@ func (o *OperatorState) units() []unit {
 			}
 		}
 		if n := len(units); n > 0 && sameSegments(units[n-1].live, live) {
-			units[n-1].groups.Last = g
+			units[n-1].groups.Last = last
 		} else {
-			units = append(units, unit{Groups{g, g}, live})
+			units = append(units, unit{Groups{g, last}, live})
 		}
 	}
 	return units
