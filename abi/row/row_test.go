@@ -179,3 +179,27 @@ func FuzzParseSchema(f *testing.F) {
 		}
 	})
 }
+
+func FuzzFromJSON(f *testing.F) {
+	v := load(f)
+	var schemas []*Schema
+	for i, g := range v.Good {
+		schemas = append(schemas, parse(f, g.Schema))
+		f.Add(uint8(i), []byte(g.JSON))
+	}
+	f.Fuzz(func(t *testing.T, which uint8, text []byte) {
+		s := schemas[int(which)%len(schemas)]
+		b, err := FromJSON(s, text)
+		if err != nil {
+			return
+		}
+		shown, err := ToJSON(s, b)
+		if err != nil {
+			t.Fatalf("%s becomes %x: %v", text, b, err)
+		}
+		again, err := FromJSON(s, shown)
+		if err != nil || !bytes.Equal(again, b) {
+			t.Fatalf("%s becomes %x, shown as %s, and that %x (%v)", text, b, shown, again, err)
+		}
+	})
+}
