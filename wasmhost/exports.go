@@ -78,6 +78,7 @@ func (in *Instance) Call(ctx context.Context, handle uint32, size int, write fun
 		return nil, err
 	}
 	write(dst)
+	in.meter.began = now() // writing the input is the host's own time
 	in.stats.Calls++
 	in.stack[0], in.stack[1], in.stack[2] = uint64(handle), uint64(ptr), uint64(size)
 	if err := in.invoke(exportCall, in.caller); err != nil {

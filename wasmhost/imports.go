@@ -75,10 +75,11 @@ type guestCall struct {
 func (c *guestCall) u32(i int) uint32 { return uint32(c.stack[i]) }
 func (c *guestCall) result(v uint64)  { c.stack[0] = v }
 func (c *guestCall) access() Access   { return Access{c.in.handle, c.in.progress()} }
-func (c *guestCall) must(err error)   { c.fail(err, ErrImport) }
-func (c *guestCall) fail(e, kind error) { //nolint:errname // e is passed through
-	if e != nil {
-		panic(&stop{kind: kind, cause: e})
+
+// must ends the call with an error of the Imports.
+func (c *guestCall) must(err error) {
+	if err != nil {
+		panic(&stop{kind: ErrImport, cause: err})
 	}
 }
 
@@ -192,7 +193,7 @@ func (h hostImport) wazero() api.GoModuleFunc {
 func offer(ctx context.Context, r wazero.Runtime, module string, table []hostImport) error {
 	b := r.NewHostModuleBuilder(module)
 	for _, h := range table {
-		b.NewFunctionBuilder().WithGoModuleFunction(h.wazero(), h.params, h.results).WithName(module + "." + h.name).Export(h.name)
+		b.NewFunctionBuilder().WithGoModuleFunction(h.wazero(), h.params, h.results).WithName(h.name).Export(h.name)
 	}
 	if _, err := b.Instantiate(ctx); err != nil {
 		return fmt.Errorf("offer host module %s: %w", module, err)

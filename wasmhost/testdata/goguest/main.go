@@ -20,7 +20,10 @@ var (
 	output   []byte
 	progress = uint32(0xffffffff)
 	counts   = map[string]int{}
+	totals   = map[string]*total{}
 )
+
+type total struct{ count, sum int64 }
 
 func address(b []byte) uint32 { return uint32(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
 
@@ -99,6 +102,18 @@ func call(handle, ptr, size int32) int64 {
 		os.Exit(4)
 	case 10:
 		<-make(chan int)
+	case 11: // count and sum by key, over arg records of 100 bytes
+		for i := range arg {
+			row := input[8+i*100 : 108+i*100]
+			t, ok := totals[string(row[:8])]
+			if !ok {
+				t = new(total)
+				totals[string(row[:8])] = t
+			}
+			t.count++
+			t.sum += int64(binary.LittleEndian.Uint64(row[8:]))
+		}
+		output = binary.LittleEndian.AppendUint32(output, uint32(len(totals)))
 	}
 	progress = 0xffffffff
 	return pack(output)
