@@ -262,7 +262,8 @@ func (c *chain) close() error {
 	return errors.Join(errs...)
 }
 
-func parseSchemas(texts []string) ([]*schema.Schema, error) {
+// Schemas parses the texts of schemas.
+func Schemas(texts []string) ([]*schema.Schema, error) {
 	out := make([]*schema.Schema, len(texts))
 	for i, text := range texts {
 		s, err := schema.Parse(text)

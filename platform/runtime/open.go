@@ -8,6 +8,7 @@ import (
 	"github.com/weirstream/weir/platform/operator"
 	"github.com/weirstream/weir/platform/runtime/barrier"
 	"github.com/weirstream/weir/platform/runtime/exchange/local"
+	"github.com/weirstream/weir/platform/storage/state"
 	"github.com/weirstream/weir/raftmeta/jobgraph"
 )
 
@@ -106,11 +107,11 @@ func (t *Task) wireInputs() {
 func (t *Task) openNode(n *node) error {
 	parallelism := t.spec.Stage.Parallelism
 	groups := GroupsOf(t.id.Index, parallelism)
-	inputs, err := parseSchemas(n.spec.Inputs)
+	inputs, err := Schemas(n.spec.Inputs)
 	if err != nil {
 		return err
 	}
-	outputs, err := parseSchemas(n.spec.Outputs)
+	outputs, err := Schemas(n.spec.Outputs)
 	if err != nil {
 		return err
 	}
@@ -143,6 +144,28 @@ func (t *Task) openNode(n *node) error {
 		Meter: n.meter,
 	}
 	return n.op.Open(ctx)
+}
+
+// Descriptors says what a backend has to keep for an operator.
+func Descriptors(op *jobgraph.Operator) ([]state.Descriptor, error) {
+	var out []state.Descriptor
+	for _, s := range op.State {
+		d := state.Descriptor{Name: s.Name, Form: state.Single, TTLMs: s.TTLMs}
+		if s.Form == "hosted" {
+			d.Form = state.Entries
+		}
+		switch {
+		case s.TTLMs == 0:
+		case s.TTLOn == "read_write":
+			d.TTLOn = state.TTLOnReadWrite
+		case s.TTLOn == "write" || s.TTLOn == "":
+			d.TTLOn = state.TTLOnWrite
+		default:
+			return nil, fmt.Errorf("state %s: unknown ttl_on %q", s.Name, s.TTLOn)
+		}
+		out = append(out, d)
+	}
+	return out, nil
 }
 
 // keyed says whether an operator owns keyed state.

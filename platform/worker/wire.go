@@ -110,7 +110,7 @@ func (j *Job) services() runtime.Services {
 
 // newState opens an operator's backend and fills it from the checkpoint.
 func (j *Job) newState(op *jobgraph.Operator, groups runtime.Groups) (state.Backend, error) {
-	descriptors, err := descriptorsOf(op)
+	descriptors, err := runtime.Descriptors(op)
 	if err != nil {
 		return nil, err
 	}
@@ -123,27 +123,6 @@ func (j *Job) newState(op *jobgraph.Operator, groups runtime.Groups) (state.Back
 		return nil, err
 	}
 	return backend, nil
-}
-
-func descriptorsOf(op *jobgraph.Operator) ([]state.Descriptor, error) {
-	var out []state.Descriptor
-	for _, s := range op.State {
-		d := state.Descriptor{Name: s.Name, Form: state.Single, TTLMs: s.TTLMs}
-		if s.Form == "hosted" {
-			d.Form = state.Entries
-		}
-		switch {
-		case s.TTLMs == 0:
-		case s.TTLOn == "read_write":
-			d.TTLOn = state.TTLOnReadWrite
-		case s.TTLOn == "write" || s.TTLOn == "":
-			d.TTLOn = state.TTLOnWrite
-		default:
-			return nil, fmt.Errorf("state %s: unknown ttl_on %q", s.Name, s.TTLOn)
-		}
-		out = append(out, d)
-	}
-	return out, nil
 }
 
 // items deals an operator's items out among its tasks, whatever the number of
