@@ -20,6 +20,8 @@ func (a *app) checkpointList() *cobra.Command {
 	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "list PIPELINE", Aliases: []string{"ls"}, Short: "List the checkpoints that are kept, newest first",
+		Long: `List the checkpoints that are kept, newest first: when each was committed, whether
+the output that belongs to it is published, how much it added and how large it is.`,
 		Example:           "  weir checkpoint list flights\n  weir checkpoint list flights -o json | jq '.[0].id'",
 		Args:              names("PIPELINE"),
 		ValidArgsFunction: a.completeName(pipelineNames),

@@ -127,7 +127,7 @@ Client commands find the server by --server, else by WEIR_SERVER, else at
 		id       string
 		commands []*cobra.Command
 	}{
-		{groupRun, []*cobra.Command{a.serverCommand(), a.devCommand(), a.runCommand(), a.testCommand()}},
+		{groupRun, []*cobra.Command{a.serverCommand(), a.devCommand(), a.runCommand(), a.testCommand(), a.initCommand()}},
 		{groupManage, []*cobra.Command{a.topicCommand(), a.moduleCommand(), a.pipelineCommand(), a.checkpointCommand(), a.deadLetterCommand()}},
 		{groupLook, []*cobra.Command{a.doctorCommand(), a.versionCommand()}},
 	} {

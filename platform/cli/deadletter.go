@@ -26,6 +26,8 @@ func (a *app) deadLetterList() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "list PIPELINE", Aliases: []string{"ls"}, Short: "List dead letters with reason and position",
+		Long: `List a pipeline's dead letters, oldest first, with the reason and the position
+TOPIC/PARTITION@SEQUENCE.ROW where the record was read.`,
 		Example:           "  weir deadletter list flights\n  weir deadletter list flights --after 120 --limit 20",
 		Args:              names("PIPELINE"),
 		ValidArgsFunction: a.completeName(pipelineNames),
@@ -97,6 +99,7 @@ func (a *app) deadLetterShow() *cobra.Command {
 	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "show PIPELINE ID", Short: "Show one dead letter whole: reason, position, key and value",
+		Long:              "Show one dead letter whole. With -o value only the record's bytes, as they were.",
 		Example:           "  weir deadletter show flights 17\n  weir deadletter show flights 17 -o value > record.json",
 		Args:              names("PIPELINE", "ID"),
 		ValidArgsFunction: a.completeName(pipelineNames),

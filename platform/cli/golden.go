@@ -56,8 +56,8 @@ func parseGoldenLine(line []byte) (goldenRow, error) {
 }
 
 // goldenRows names each row as the expected lines do: by its output in the
-// module, by its sink, or by operator and output; not at all if there is one
-// sink and the expected lines carry no names.
+// module, by its sink, or by operator and output. A line without a name belongs
+// to the function's first output, or to the only sink.
 func goldenRows(rows []TestRow, want []goldenRow) ([]goldenRow, error) {
 	used := map[string]bool{}
 	for _, w := range want {
@@ -74,6 +74,8 @@ func goldenRows(rows []TestRow, want []goldenRow) ([]goldenRow, error) {
 		switch full := r.Operator + "." + r.Output; {
 		case used[r.Output]:
 			g.output = r.Output
+		case used[""] && r.Main:
+			g.output = ""
 		case used[r.Sink]:
 			g.output = r.Sink
 		case used[full]:

@@ -112,17 +112,31 @@ type Sink struct {
 	W    io.Writer
 }
 
-// TestOptions asks for one case of `weir test`: a pipeline over bounded input
-// under virtual time, one record after the other, with parallelism 1, through
-// the real module.
+// TestOptions asks for one case of `weir test`: a pipeline over given steps
+// under virtual time, with parallelism 1, through the real module. Every source
+// starts with no watermark; the steps happen one after the other; after the last
+// the input ends, and event time goes to its end.
 type TestOptions struct {
 	Dir      string // the project; paths in the pipeline file are relative to it
 	Pipeline string // path of the file
-	// Inputs are by source; the name "" stands for the only source.
-	Inputs map[string]Stream
+	Steps    []TestStep
 	// Emit takes each output row in order. Line is valid during the call.
 	Emit func(row TestRow)
 	Log  io.Writer
+}
+
+// TestStep is one line of a case's input: a record, or a move of time.
+type TestStep struct {
+	// Source is a source's name, or the name of the function's input that it
+	// feeds; empty: the only source.
+	Source string
+	// Record is the line as it stands, in the source's format; nil for a move of time.
+	Record []byte
+	// Watermark and Clock move event time and processing time; the zero time does not.
+	Watermark, Clock time.Time
+	// File and LineNumber say where the step stands, for errors.
+	File       string
+	LineNumber int
 }
 
 // TestRow is one output row of a test: a line of JSON and where it came out.
@@ -130,5 +144,6 @@ type TestRow struct {
 	Sink     string // the sink's name
 	Operator string // what the sink is fed from
 	Output   string // the output's name in the module's manifest
+	Main     bool   // it is the function's first output
 	Line     []byte
 }

@@ -119,6 +119,7 @@ func (a *app) moduleList() *cobra.Command {
 	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List modules",
+		Long:    "List the modules of the namespace, each with the digest of its latest version.",
 		Example: "  weir module list\n  weir module list -o json",
 		Args:    names(),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, _ []string) error {

@@ -64,6 +64,9 @@ func (a *app) pipelineDiff() *cobra.Command {
 	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "diff FILE", Short: "Show what applying a file would change: state kept, new, dropped",
+		Long: `Show what applying a file would change: lines of the graph with + added, - removed,
+~ changed, and for each state whether it is kept, new, dropped or incompatible with
+its new shape. Nothing is changed.`,
 		Example: "  weir pipeline diff pipeline.yaml",
 		Args:    names("FILE"),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, args []string) error {
@@ -194,6 +197,7 @@ func (a *app) pipelineList() *cobra.Command {
 	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List pipelines",
+		Long:    "List the pipelines of the namespace, with the state of their jobs and why they failed.",
 		Example: "  weir pipeline list\n  weir pipeline list -o json | jq -r '.[] | select(.state != \"running\").name'",
 		Args:    names(),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, _ []string) error {

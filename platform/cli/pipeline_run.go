@@ -69,7 +69,7 @@ Output that was published after it is then published again, so this needs
 func (a *app) pipelineDelete() *cobra.Command {
 	return &cobra.Command{
 		Use: "delete NAME", Aliases: []string{"rm"}, Short: "Delete a pipeline with its state and checkpoints",
-		Long:              "Delete a pipeline with its state and checkpoints. Its topics stay. A running one is stopped first.",
+		Long:              "Delete a pipeline with its state and checkpoints. A running one is stopped first.\nIts topics stay.",
 		Example:           "  weir pipeline delete flights",
 		Args:              names("NAME"),
 		ValidArgsFunction: a.completeName(pipelineNames),
@@ -112,7 +112,11 @@ func (a *app) pipelineLogs() *cobra.Command {
 				}
 			}
 			if err := s.Err(); err != nil {
-				return asked(cmd.Context(), fmt.Errorf("read logs of pipeline %q: %w", args[0], err))
+				err = fmt.Errorf("read logs of pipeline %q: %w", args[0], err)
+				if !follow {
+					return err
+				}
+				return asked(cmd.Context(), err)
 			}
 			return nil
 		}),

@@ -68,7 +68,7 @@ func (a *app) versionCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "version", Short: "Show the versions of this program and of the server",
-		Long:    "Show the versions of this program and of the server. Without a server only the first; that is no error.",
+		Long:    "Show the versions of this program and of the server; only the first if no server\nanswers, which is no error.",
 		Example: "  weir version\n  weir version --client\n  weir version -o json",
 		Args:    names(),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, _ []string) error {

@@ -33,10 +33,13 @@ func (a *app) testCommand() *cobra.Command {
 		Long: `Run a project's pipeline through its real module, under virtual time, over each case
 in DIR/testdata, and compare what comes out with what is expected.
 
-A case is a folder with input.jsonl (or input.SOURCE.jsonl for each of several
-sources; .gz is fine) and expected.jsonl. A line of expected.jsonl names its output
-or sink in "@output" if there is more than one. Lines are compared as JSON, without
-regard to order, because only the order within a key is fixed.
+A case is a folder with input.jsonl (.gz is fine) and expected.jsonl. With several
+sources, a line of input.jsonl names its own in "@input", or each source has a file
+input.SOURCE.jsonl; the files are then read one after the other. A line
+{"@watermark":"2026-01-05T10:00:00Z"} moves event time, one with "@clock" processing
+time. A line of expected.jsonl names its output or sink in "@output", if it is not the
+first. Lines are compared as JSON, without regard to order, because only the order
+within a key is fixed.
 
 The exit code is 4 if a case differs. --update writes expected.jsonl anew.`,
 		Example: `  weir test
@@ -184,17 +187,13 @@ func (a *app) runCase(cmd *cobra.Command, dir, pipeline string, c testCase, upda
 	if err != nil && !update {
 		return "", fmt.Errorf("%s: %w", golden, err)
 	}
-	inputs := map[string]Stream{}
-	for source, path := range c.inputs {
-		s, err := a.streams([]string{path})
-		if err != nil {
-			return "", err
-		}
-		inputs[source] = s[""]
+	steps, err := a.testSteps(c)
+	if err != nil {
+		return "", err
 	}
 	var rows []TestRow
 	err = a.env.Local.RunTest(cmd.Context(), TestOptions{
-		Dir: dir, Pipeline: pipeline, Inputs: inputs, Log: a.env.Stderr,
+		Dir: dir, Pipeline: pipeline, Steps: steps, Log: a.env.Stderr,
 		Emit: func(r TestRow) {
 			r.Line = bytes.Clone(r.Line)
 			rows = append(rows, r)

@@ -92,6 +92,7 @@ func (a *app) topicList() *cobra.Command {
 	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List topics",
+		Long:    "List the topics of the namespace, with their layout and how long records are kept.",
 		Example: "  weir topic list\n  weir topic list -o json | jq -r '.[].name'",
 		Args:    names(),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, _ []string) error {

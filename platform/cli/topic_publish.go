@@ -38,7 +38,7 @@ func (a *app) topicPublish() *cobra.Command {
 Compressed input (.gz) is decompressed.
 
   --format json   each line is JSON; --key FIELD takes the record's key from a field
-  --format csv    the first row is a header and is not published; --key FIELD names a column
+  --format csv    the first row is a header, not published; --key FIELD names a column
   --format raw    each line is text; --key-separator splits key and value
 
 Without --format, files ending in .csv are csv, all else json. Records with the same
