@@ -4,7 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"testing"
@@ -110,11 +110,23 @@ func (r *recorder) StateDelete(_ Access, _, _ uint32, key []byte) error {
 	delete(r.state, string(key))
 	return nil
 }
-func (r *recorder) StateAppend(Access, uint32, uint32, []byte) error {
-	return errors.New("no list here")
+func (r *recorder) StateAppend(_ Access, state, slot uint32, value []byte) error {
+	r.lines = append(r.lines, fmt.Sprintf("append %d %d %s", state, slot, value))
+	return nil
 }
-func (r *recorder) StateClear(Access, uint32, uint32) error { clear(r.state); return nil }
-func (r *recorder) StateScan(Access, uint32, uint32, []byte, []byte) (uint32, uint32, error) {
+func (r *recorder) StateClear(_ Access, state, slot uint32) error {
+	r.lines = append(r.lines, fmt.Sprintf("clear %d %d", state, slot))
+	return nil
+}
+
+// StateScan gives the one entry that a test has put, or nothing after it.
+func (r *recorder) StateScan(_ Access, _, _ uint32, after, dst []byte) (uint32, uint32, error) {
+	for k, v := range r.state {
+		if after == nil {
+			entry := binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, uint32(len(k))), uint32(len(v)))
+			return 1, uint32(copy(dst, append(append(entry, k...), v...))), nil
+		}
+	}
 	return 0, 0, nil
 }
 

@@ -41,6 +41,9 @@ const (
 	cmdStrides
 	cmdLongKey
 	cmdLongLog
+	cmdMetric
+	cmdBadMetric
+	cmdState
 )
 
 // deadlineTries is how often a runaway is timed; the median counts, and only time

@@ -2,7 +2,10 @@ package wasmhost
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -139,4 +142,83 @@ func FuzzReadOpened(f *testing.F) {
 			t.Errorf("an error and an answer: %v %q %v", fn, refusal, err)
 		}
 	})
+}
+
+func TestStateImportsCarryKeysValuesAndPages(t *testing.T) {
+	state := &recorder{}
+	in, handle := newInstance(t, newHost(t, Options{}), hostileWasm, InstanceOptions{Imports: state})
+	out, err := call(t.Context(), in, handle, command(cmdState, 0), CallOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got [5]int64
+	for i := range got {
+		got[i] = int64(binary.LittleEndian.Uint64(out[8*i:]))
+	}
+	if want := [5]int64{-1, 5, -1, 1<<32 | 16, 0}; got != want {
+		t.Errorf("before, after, gone, page, next: %v, want %v", got, want)
+	}
+	if v := string(out[40:45]); v != "value" {
+		t.Errorf("the value came back as %q", v)
+	}
+	if want := []string{"append 2 1 item", "clear 2 1"}; !slices.Equal(state.lines, want) {
+		t.Errorf("list imports %q, want %q", state.lines, want)
+	}
+}
+
+func TestAMetricIsPassedOnAndABadNameRefused(t *testing.T) {
+	metrics := &recorder{}
+	in, handle := newInstance(t, newHost(t, Options{}), hostileWasm, InstanceOptions{Imports: metrics})
+	for range 2 {
+		if _, err := call(t.Context(), in, handle, command(cmdMetric, 0), CallOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if metrics.metrics["rows"] != 5 {
+		t.Errorf("metrics %v", metrics.metrics)
+	}
+	if _, err := call(t.Context(), in, handle, command(cmdBadMetric, 0), CallOptions{}); !errors.Is(err, ErrImport) {
+		t.Errorf("a bad name: %v", err)
+	}
+}
+
+func TestAFailingImportEndsTheCallWithItsError(t *testing.T) {
+	in, handle := newInstance(t, newHost(t, Options{}), hostileWasm, InstanceOptions{Imports: failing{}})
+	_, err := call(t.Context(), in, handle, command(cmdState, 0), CallOptions{})
+	if !errors.Is(err, ErrImport) || !errors.Is(err, errFailing) || !in.Dead() {
+		t.Errorf("got %v, dead %v", err, in.Dead())
+	}
+}
+
+var errFailing = errors.New("the state is gone")
+
+// failing is an Imports whose state cannot be read.
+type failing struct{}
+
+func (failing) Log(int, []byte)             {}
+func (failing) Metric(int, []byte, float64) {}
+func (failing) StateGet(Access, uint32, uint32, []byte, []byte) (int64, error) {
+	return 0, errFailing
+}
+func (failing) StatePut(Access, uint32, uint32, []byte, []byte) error { return errFailing }
+func (failing) StateDelete(Access, uint32, uint32, []byte) error      { return errFailing }
+func (failing) StateAppend(Access, uint32, uint32, []byte) error      { return errFailing }
+func (failing) StateClear(Access, uint32, uint32) error               { return errFailing }
+func (failing) StateScan(Access, uint32, uint32, []byte, []byte) (uint32, uint32, error) {
+	return 0, 0, errFailing
+}
+
+func TestCompiledCodeIsFoundAgainByTheNextHost(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 {
+		h := newHost(t, Options{CacheDir: dir})
+		in, handle := newInstance(t, h, hostileWasm, InstanceOptions{})
+		if _, err := call(t.Context(), in, handle, command(cmdBehave, 1), CallOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "rewriter-*", "*", "*"))
+	if err != nil || len(files) != 1 {
+		t.Errorf("cached files %v, %v; want one for the module", files, err)
+	}
 }

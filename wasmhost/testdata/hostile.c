@@ -16,6 +16,12 @@ IMPORT(log) void host_log(uint32_t level, const void *ptr, uint32_t len);
 IMPORT(state_get) int64_t host_state_get(uint32_t state, uint32_t slot, const void *k, uint32_t klen, void *v, uint32_t cap);
 IMPORT(state_put) void host_state_put(uint32_t state, uint32_t slot, const void *k, uint32_t klen, const void *v, uint32_t len);
 
+IMPORT(metric) void host_metric(uint32_t kind, const void *name, uint32_t len, double value);
+IMPORT(state_delete) void host_state_delete(uint32_t state, uint32_t slot, const void *k, uint32_t klen);
+IMPORT(state_append) void host_state_append(uint32_t state, uint32_t slot, const void *v, uint32_t len);
+IMPORT(state_clear) void host_state_clear(uint32_t state, uint32_t slot);
+IMPORT(state_scan) int64_t host_state_scan(uint32_t state, uint32_t slot, const void *k, uint32_t klen, void *v, uint32_t cap);
+
 typedef uint64_t packed;
 static packed pack(const void *p, uint32_t n) { return (uint64_t)(uintptr_t)p << 32 | n; }
 
@@ -143,6 +149,21 @@ EXPORT(weir_call) packed weir_call(uint32_t handle, const uint32_t *p, uint32_t 
   case 25: strides(); break;
   case 26: host_state_put(0, 0, (void *)0, 5000, "v", 1); break;
   case 27: host_log(1, (void *)0, arg); break;
+  case 28: host_metric(0, "rows", 4, 2.5); break;
+  case 29: host_metric(0, "no name", 7, 1); break;
+  case 30: { // each of the state imports; the answer holds what they returned
+    static struct { int64_t before, after, gone, page, next; char value[8], entry[24]; } r;
+    r.before = host_state_get(0, 1, "key", 3, r.value, 8);
+    host_state_put(0, 1, "key", 3, "value", 5);
+    r.after = host_state_get(0, 1, "key", 3, r.value, 8);
+    r.page = host_state_scan(0, 1, 0, -1, r.entry, sizeof r.entry);
+    r.next = host_state_scan(0, 1, "key", 3, r.entry, sizeof r.entry);
+    host_state_delete(0, 1, "key", 3);
+    r.gone = host_state_get(0, 1, "key", 3, r.value, 8);
+    host_state_append(2, 1, "item", 4);
+    host_state_clear(2, 1);
+    return pack(&r, sizeof r);
+  }
   }
   progress = 0xffffffff;
   return 0;
