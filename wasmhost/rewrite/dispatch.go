@@ -85,29 +85,27 @@ func (f *finder) step(in *instr, depth int) (label uint32, ok bool) {
 	return 0, false
 }
 
-// jump resolves a branch to the frame at index target.
+// jump resolves a branch to the frame at index target. Only the innermost
+// dispatch loop is looked at: Go writes one for a function.
 func (f *finder) jump(target, depth int) (uint32, bool) {
-	for i := len(f.loops) - 1; i >= 0; i-- {
-		d := &f.loops[i]
-		if d.at != target {
-			continue
-		}
-		if d.local != f.local {
-			return 0, false
-		}
-		l := int64(d.targets[min(int64(f.value), int64(len(d.targets)-1))])
-		// The label was written inside all blocks of the head. The block is
-		// still open if the code has not passed its end: a jump forwards.
-		if l >= int64(d.blocks) {
-			return 0, false // the loop itself or beyond
-		}
-		pos := d.at + d.blocks - int(l)
-		if pos > d.at+d.open {
-			return 0, false // its end lies behind: a jump backwards
-		}
-		return uint32(depth - 1 - pos), true
+	if len(f.loops) == 0 {
+		return 0, false
 	}
-	return 0, false
+	d := &f.loops[len(f.loops)-1]
+	if d.at != target || d.local != f.local {
+		return 0, false
+	}
+	l := int64(d.targets[min(int64(f.value), int64(len(d.targets)-1))])
+	// The label was written inside all blocks of the head. The block is still
+	// open if the code has not passed its end: a jump forwards.
+	if l >= int64(d.blocks) {
+		return 0, false // the loop itself or beyond
+	}
+	pos := d.at + d.blocks - int(l)
+	if pos > d.at+d.open {
+		return 0, false // its end lies behind: a jump backwards
+	}
+	return uint32(depth - 1 - pos), true
 }
 
 // end notes that the frame at index at is closed.

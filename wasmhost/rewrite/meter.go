@@ -12,6 +12,7 @@ type frame struct {
 	endCredit int // least credit among the branches to its end
 	ifCredit  int // if: credit at its start, which the else arm starts with
 	outer     int // loop: credit of the code around it
+	loops     int // loops among this frame and those around it
 }
 
 // meter writes one function body with checkpoints. Credit is what has been paid
@@ -27,6 +28,7 @@ type meter struct {
 	code  []step // the instructions of the function
 
 	ctl    []frame
+	loops  []int // indices in ctl of the open loops
 	credit int
 
 	counter uint32 // local: fuel in hand
@@ -59,6 +61,7 @@ func (mt *meter) function(i int, results int) {
 
 	r := &reader{buf: b.raw, pos: mt.fn.codeAt}
 	mt.ctl = append(mt.ctl[:0], frame{arity: results, endCredit: dead})
+	mt.loops = mt.loops[:0]
 	var in instr
 	for k := 0; len(mt.ctl) > 0; k++ {
 		r.next(&in)
@@ -73,7 +76,7 @@ func (mt *meter) function(i int, results int) {
 func (mt *meter) instruction(in *instr, raw []byte, st step) {
 	switch in.op {
 	case opBlock, opIf:
-		mt.ctl = append(mt.ctl, frame{op: in.op, arity: mt.m.labelArity(in), endCredit: dead, ifCredit: mt.credit})
+		mt.ctl = append(mt.ctl, frame{op: in.op, arity: mt.m.labelArity(in), endCredit: dead, ifCredit: mt.credit, loops: len(mt.loops)})
 	case opLoop:
 		mt.loop(in, raw, st)
 		return
@@ -131,7 +134,8 @@ func (mt *meter) instruction(in *instr, raw []byte, st step) {
 // So there is no call inside the inner loop, and wazero's register allocator
 // keeps its variables in registers.
 func (mt *meter) loop(in *instr, raw []byte, st step) {
-	mt.ctl = append(mt.ctl, frame{op: opLoop, arity: mt.m.labelArity(in), endCredit: dead, outer: mt.credit})
+	mt.loops = append(mt.loops, len(mt.ctl))
+	mt.ctl = append(mt.ctl, frame{op: opLoop, arity: mt.m.labelArity(in), endCredit: dead, outer: mt.credit, loops: len(mt.loops)})
 	mt.out = append(mt.out, raw...)
 	if mt.credit == dead {
 		mt.out = append(mt.out, raw...)
@@ -153,12 +157,7 @@ func (mt *meter) loop(in *instr, raw []byte, st step) {
 // label translates a branch target: each loop that is crossed has been doubled.
 func (mt *meter) label(l uint32) uint32 {
 	target := len(mt.ctl) - 1 - int(l)
-	for i := len(mt.ctl) - 1; i > target; i-- {
-		if mt.ctl[i].op == opLoop {
-			l++
-		}
-	}
-	return l
+	return l + uint32(len(mt.loops)-mt.ctl[target].loops)
 }
 
 // locals copies the local declarations and adds those of the meter.
@@ -203,13 +202,12 @@ func (mt *meter) branch(label uint32) {
 		return
 	}
 	target := len(mt.ctl) - 1 - int(label)
+	f := &mt.ctl[target]
 	credit := mt.credit
-	for i := len(mt.ctl) - 1; i > target; i-- {
-		if mt.ctl[i].op == opLoop {
-			credit = mt.ctl[i].outer
-		}
+	if f.loops < len(mt.loops) {
+		credit = mt.ctl[mt.loops[f.loops]].outer
 	}
-	if f := &mt.ctl[target]; f.op != opLoop {
+	if f.op != opLoop {
 		f.endCredit = min(f.endCredit, credit)
 	}
 }
@@ -220,6 +218,7 @@ func (mt *meter) end() {
 	switch f.op {
 	case opLoop:
 		mt.out = append(mt.out, opEnd)
+		mt.loops = mt.loops[:len(mt.loops)-1]
 		if mt.credit != dead {
 			mt.credit = f.outer
 		}

@@ -53,45 +53,69 @@ type pathFrame struct {
 	op     int32
 	atEnd  int // longest path from its end, in the level around a loop
 	elseIn int // if with else: longest path from the start of the else arm
+	loops  int // loops among this frame and those around it
+}
+
+// pathFrames are the open constructs, and where among them the loops are. The
+// latter keeps the work linear in modules that are nested deeply on purpose.
+type pathFrames struct {
+	all   []pathFrame
+	loops []int
+}
+
+func (p *pathFrames) top() *pathFrame { return &p.all[len(p.all)-1] }
+
+func (p *pathFrames) push(op int32, atEnd int) {
+	if op == opLoop {
+		p.loops = append(p.loops, len(p.all))
+	}
+	p.all = append(p.all, pathFrame{op: op, atEnd: atEnd, elseIn: -1, loops: len(p.loops)})
+}
+
+func (p *pathFrames) pop() pathFrame {
+	f := *p.top()
+	p.all = p.all[:len(p.all)-1]
+	if f.op == opLoop {
+		p.loops = p.loops[:len(p.loops)-1]
+	}
+	return f
 }
 
 func (mt *meter) longestPaths() {
-	var open []pathFrame
+	var open pathFrames
 	ahead := 0
 	for k := len(mt.code) - 1; k >= 0; k-- {
 		st := &mt.code[k]
 		switch st.op {
 		case opEnd:
-			open = append(open, pathFrame{op: st.frame, atEnd: ahead, elseIn: -1})
+			open.push(st.frame, ahead)
 			if st.frame == opLoop {
 				ahead = 0
 			}
 		case opElse:
-			f := &open[len(open)-1]
+			f := open.top()
 			f.elseIn = ahead
 			ahead = f.atEnd
 		case opIf:
-			f := open[len(open)-1]
-			open = open[:len(open)-1]
+			f := open.pop()
 			ahead = max(ahead, f.elseIn)
 			if f.elseIn < 0 {
 				ahead = max(ahead, f.atEnd)
 			}
 		case opBlock:
-			open = open[:len(open)-1]
+			open.pop()
 		case opLoop:
 			st.body = ahead
-			ahead = open[len(open)-1].atEnd
-			open = open[:len(open)-1]
+			ahead = open.pop().atEnd
 		case opReturn, opUnreachable:
 			ahead = 0
 		case opBr, opBrTable:
 			ahead = 0
 			for _, l := range st.label {
-				ahead = max(ahead, jump(open, l))
+				ahead = max(ahead, open.jump(l))
 			}
 		case opBrIf:
-			ahead = max(ahead, jump(open, st.label[0]))
+			ahead = max(ahead, open.jump(st.label[0]))
 		}
 		ahead = min(ahead+st.cost, pathCap)
 		st.ahead = ahead
@@ -100,16 +124,15 @@ func (mt *meter) longestPaths() {
 
 // jump is the longest path from a branch's target, in the branch's own level.
 // Where the branch leaves loops, the outermost of them learns of the path.
-func jump(open []pathFrame, label uint32) int {
-	target := len(open) - 1 - int(label)
-	if open[target].op == opLoop {
+func (p *pathFrames) jump(label uint32) int {
+	target := &p.all[len(p.all)-1-int(label)]
+	if target.op == opLoop {
 		return 0
 	}
-	for i := target + 1; i < len(open); i++ {
-		if open[i].op == opLoop {
-			open[i].atEnd = max(open[i].atEnd, open[target].atEnd)
-			return 0
-		}
+	if target.loops < len(p.loops) {
+		outermost := &p.all[p.loops[target.loops]]
+		outermost.atEnd = max(outermost.atEnd, target.atEnd)
+		return 0
 	}
-	return open[target].atEnd
+	return target.atEnd
 }

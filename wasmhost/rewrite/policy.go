@@ -17,6 +17,7 @@ const (
 	DefaultMaxTables        = 16
 	DefaultMaxGlobals       = 4096
 	DefaultMaxPassiveBytes  = 8 << 20 // memory.init is not cut into pieces
+	DefaultMaxFunctionBytes = 2 << 20 // compilers need more than linear time
 )
 
 // FuncType is a function signature in text: "i32 i32" to "i64".
@@ -38,6 +39,7 @@ type Policy struct {
 	MaxTables        int
 	MaxGlobals       int
 	MaxPassiveBytes  int // of one passive data segment
+	MaxFunctionBytes int // of one function's code
 }
 
 func (p Policy) withDefaults() Policy {
@@ -52,6 +54,9 @@ func (p Policy) withDefaults() Policy {
 	}
 	if p.MaxPassiveBytes == 0 {
 		p.MaxPassiveBytes = DefaultMaxPassiveBytes
+	}
+	if p.MaxFunctionBytes == 0 {
+		p.MaxFunctionBytes = DefaultMaxFunctionBytes
 	}
 	return p
 }
@@ -133,6 +138,11 @@ func (p Policy) checkLimits(m *module) error {
 	}
 	if len(m.globals) > p.MaxGlobals {
 		return over("globals", len(m.globals), p.MaxGlobals, "keep data in memory")
+	}
+	for _, c := range m.codes {
+		if len(c.raw) > p.MaxFunctionBytes {
+			return over("bytes of a function", len(c.raw), p.MaxFunctionBytes, "split the function, or inline less")
+		}
 	}
 	for _, d := range m.datas {
 		if d.passive && d.size > p.MaxPassiveBytes {

@@ -1,9 +1,11 @@
 package rewrite_test
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirstream/weir/wasmhost/rewrite"
 )
@@ -55,7 +57,7 @@ func TestThePolicyNamesWhatIsWrongAndTheWayOut(t *testing.T) {
 		Imports:       map[string]rewrite.FuncType{"weir.log": {Params: "i32 i32 i32"}},
 		Exports:       map[string]rewrite.FuncType{"run": {Params: "i32", Results: "i64"}},
 		RequireMemory: "memory",
-		MaxTables:     1, MaxTableElements: 10, MaxGlobals: 1, MaxPassiveBytes: 2,
+		MaxTables:     1, MaxTableElements: 10, MaxGlobals: 1, MaxPassiveBytes: 2, MaxFunctionBytes: 20,
 	}
 	imported := func(module, field string, kind ...byte) mod {
 		return mod{types: [][]byte{typ("", "")}, imports: [][]byte{cat(name(module), name(field), kind)}}
@@ -85,6 +87,7 @@ func TestThePolicyNamesWhatIsWrongAndTheWayOut(t *testing.T) {
 		{"a large table", with(func(m *mod) { memory(m); m.tables = [][]byte{{0x70, 0, 11}} }), rewrite.OverLimit, "the limit is 10"},
 		{"two tables", with(func(m *mod) { memory(m); m.tables = [][]byte{{0x70, 0, 1}, {0x70, 0, 1}} }), rewrite.OverLimit, "the limit is 1"},
 		{"two globals", with(func(m *mod) { memory(m); m.globals = [][]byte{{0x7f, 0, 0x41, 0, 0x0b}, {0x7f, 0, 0x41, 0, 0x0b}} }), rewrite.OverLimit, "the limit is 1"},
+		{"a large function", with(func(m *mod) { memory(m); m.codes = [][]byte{code(nil, bytes.Repeat([]byte{1}, 30)...)} }), rewrite.OverLimit, "the limit is 20"},
 		{"a large passive segment", with(func(m *mod) { memory(m); m.datas = [][]byte{{1, 3, 1, 2, 3}} }), rewrite.OverLimit, "asset"},
 	} {
 		t.Run(c.name, func(t *testing.T) { wantRefusal(t, c.wasm, p, c.kind, c.text) })
@@ -108,5 +111,28 @@ func TestAnIndexPastTheEndCannotReachWhatTheRewriterAdds(t *testing.T) {
 			elems: [][]byte{{0, 0x41, 0, 0x0b, 1, 2}}}.bytes(),
 	} {
 		wantRefusal(t, wasm, rewrite.Policy{}, rewrite.Malformed, text)
+	}
+}
+
+// Nested blocks with a branch out of all of them, and loops likewise, are where a
+// careless rewriter takes quadratic time.
+func TestDeepNestingIsRewrittenInLinearTime(t *testing.T) {
+	const depth = 100_000
+	for _, op := range []byte{0x02, 0x03} {
+		var instrs []byte
+		for range depth {
+			instrs = append(instrs, op, 0x40)
+		}
+		for range depth {
+			instrs = append(instrs, 0x41, 0, 0x0d, 0xa0, 0x8d, 0x06) // br_if 100000
+		}
+		instrs = append(instrs, bytes.Repeat([]byte{0x0b}, depth)...)
+		from := time.Now()
+		if _, err := rewrite.Rewrite(bodyOf(instrs...), rewrite.Policy{}); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(from); took > 5*time.Second {
+			t.Errorf("opcode %#x: %v", op, took)
+		}
 	}
 }

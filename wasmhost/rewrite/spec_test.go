@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -81,6 +82,12 @@ const specFuel = 211
 
 func TestTheSpecificationsOwnSuitePassesWithEveryModuleRewritten(t *testing.T) {
 	folder := specFolder(t)
+	var yields atomic.Int64
+	t.Cleanup(func() { // when the parallel scripts are through
+		if n := yields.Load(); n < 10_000 {
+			t.Errorf("only %d yields in the whole suite", n)
+		}
+	})
 	// The versions differ in what an instantiation that fails leaves behind.
 	for version, features := range map[string]api.CoreFeatures{"v1": api.CoreFeaturesV1, "v2": api.CoreFeaturesV2} {
 		scripts, err := filepath.Glob(filepath.Join(folder, version, "testdata", "*.json"))
@@ -90,7 +97,7 @@ func TestTheSpecificationsOwnSuitePassesWithEveryModuleRewritten(t *testing.T) {
 		for _, script := range scripts {
 			t.Run(version+"/"+strings.TrimSuffix(filepath.Base(script), ".json"), func(t *testing.T) {
 				t.Parallel()
-				runScript(t, folder, script, features)
+				runScript(t, folder, script, features, &yields)
 			})
 		}
 	}
@@ -101,12 +108,11 @@ type specRun struct {
 	ctx     context.Context
 	r       wazero.Runtime
 	folder  string
-	yields  int
 	modules map[string]api.Module
 	last    api.Module
 }
 
-func runScript(t *testing.T, folder, script string, features api.CoreFeatures) {
+func runScript(t *testing.T, folder, script string, features api.CoreFeatures, yields *atomic.Int64) {
 	raw, err := os.ReadFile(script)
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +125,7 @@ func runScript(t *testing.T, folder, script string, features api.CoreFeatures) {
 	run := &specRun{t: t, ctx: ctx, folder: filepath.Dir(script), modules: map[string]api.Module{}}
 	run.r = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(features))
 	defer run.r.Close(ctx)
-	yieldModule(ctx, t, run.r, func() { run.yields++ }, specFuel)
+	yieldModule(ctx, t, run.r, func() { yields.Add(1) }, specFuel)
 	base, err := os.ReadFile(filepath.Join(folder, "testdata", "spectest.wasm"))
 	if err != nil {
 		t.Fatal(err)
