@@ -6,6 +6,8 @@ import (
 
 	"github.com/weirstream/weir/abi/schema"
 	"github.com/weirstream/weir/platform/connector"
+	connectors "github.com/weirstream/weir/platform/connector/all"
+	"github.com/weirstream/weir/platform/connector/jetstream"
 	"github.com/weirstream/weir/platform/operator/sink"
 	"github.com/weirstream/weir/platform/operator/source"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
@@ -16,10 +18,10 @@ import (
 const (
 	kindSource = source.Kind
 	kindSink   = sink.Kind
-
-	ConnectorTopic = "jetstream"
-	ConnectorFile  = "file"
 )
+
+// formatColumns is the format of frames of typed columns, in which nothing is decoded.
+const formatColumns = "columns"
 
 func (p *physical) sourceConfig(n *node) source.Config {
 	s := n.source
@@ -30,23 +32,54 @@ func (p *physical) sourceConfig(n *node) source.Config {
 		MaxDriftMs:  s.EventTime.MaxDrift.Milliseconds(),
 		DeadLetters: n.letters,
 	}
-	options := optionsOf(s.Options)
-	set(options, "format", s.Format.Value)
+	var options map[string]any
+	c.Connector, options = p.sourceOptions(s)
 	if s.Topic.Value != "" {
-		c.Connector = ConnectorTopic
-		set(options, "topic", s.Topic.Value)
-		set(options, "namespace", p.namespace())
-		set(options, "start", s.Start.Value)
-		if s.Bounded {
-			options["bound"] = string(connector.UntilEnd)
-		}
 		p.plan.Reads = append(p.plan.Reads, s.Topic.Value)
-	} else {
-		c.Connector = ConnectorFile
-		set(options, "path", s.File.Value)
 	}
 	c.Options = encode(options)
 	return c
+}
+
+// sourceOptions are what a source's connector is told.
+func (l *logical) sourceOptions(s *pipelinefile.Source) (kind string, options map[string]any) {
+	options = optionsOf(s.Options)
+	if s.Format.Value != formatColumns {
+		set(options, "format", s.Format.Value)
+	}
+	if s.Topic.Value == "" {
+		set(options, "path", s.File.Value)
+		return connectors.File, options
+	}
+	set(options, "topic", l.topicName(s.Topic.Value))
+	set(options, "start", s.Start.Value)
+	if s.Bounded {
+		options["bounded"] = true
+	}
+	return connectors.Topic, options
+}
+
+// sinkOptions are what a sink's connector is told.
+func (l *logical) sinkOptions(s *pipelinefile.Sink) (kind string, options map[string]any) {
+	options = optionsOf(s.Options)
+	set(options, "format", s.Format.Value)
+	if s.Topic.Value == "" {
+		set(options, "path", s.File.Value)
+		return connectors.File, options
+	}
+	set(options, "topic", l.topicName(s.Topic.Value))
+	set(options, "key", s.Key.Value)
+	return connectors.Topic, options
+}
+
+// checkOptions holds options against what the connector says of itself.
+func (l *logical) checkOptions(pos pipelinefile.Pos, spec connector.Spec, err error, options map[string]any) {
+	if err == nil {
+		_, err = spec.Read(encode(options))
+	}
+	if err != nil {
+		l.problem(pos, "", "%v", err)
+	}
 }
 
 func (p *physical) sinkConfig(n *node) sink.Config {
@@ -58,17 +91,10 @@ func (p *physical) sinkConfig(n *node) sink.Config {
 	if c.Guarantee == connector.ExactlyOnce {
 		p.plan.Guarantee = connector.ExactlyOnce
 	}
-	options := optionsOf(s.Options)
-	set(options, "format", s.Format.Value)
+	var options map[string]any
+	c.Connector, options = p.sinkOptions(s)
 	if s.Topic.Value != "" {
-		c.Connector = ConnectorTopic
-		set(options, "topic", s.Topic.Value)
-		set(options, "namespace", p.namespace())
-		set(options, "key", s.Key.Value)
 		p.plan.Writes = append(p.plan.Writes, s.Topic.Value)
-	} else {
-		c.Connector = ConnectorFile
-		set(options, "path", s.File.Value)
 	}
 	c.Options = encode(options)
 	return c
@@ -77,19 +103,19 @@ func (p *physical) sinkConfig(n *node) sink.Config {
 // deadLetterConfig writes dead letters as columns, so that a record's bytes stay as they were.
 func (p *physical) deadLetterConfig() sink.Config {
 	return sink.Config{
-		Connector: ConnectorTopic,
+		Connector: connectors.Topic,
 		Guarantee: p.plan.Guarantee,
-		Options: encode(map[string]any{
-			"topic": p.plan.DeadLetters, "namespace": p.namespace(), "format": "columns",
-		}),
+		Options:   encode(map[string]any{"topic": p.topicName(p.plan.DeadLetters), "format": formatColumns}),
 	}
 }
 
-func (p *physical) namespace() string {
-	if ns := p.file.Namespace.Value; ns != "" {
-		return ns
+// topicName names a topic with its namespace, so that it needs no context.
+func (l *logical) topicName(topic string) string {
+	ns := l.file.Namespace.Value
+	if ns == "" {
+		ns = jetstream.DefaultNamespace
 	}
-	return "default"
+	return ns + "/" + topic
 }
 
 func optionsOf(raw json.RawMessage) map[string]any {

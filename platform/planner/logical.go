@@ -7,6 +7,7 @@ import (
 
 	"github.com/weirstream/weir/abi/manifest"
 	"github.com/weirstream/weir/abi/schema"
+	connectors "github.com/weirstream/weir/platform/connector/all"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
 )
 
@@ -154,6 +155,9 @@ func (l *logical) source(n *node) {
 		}
 	}
 	n.outputs = []output{{schema: columns}}
+	kind, options := l.sourceOptions(s)
+	spec, err := connectors.SourceSpec(kind)
+	l.checkOptions(n.pos, spec, err, options)
 }
 
 func (l *logical) topic(t pipelinefile.Text) {
@@ -273,6 +277,9 @@ func (l *logical) sink(n *node) {
 	if s.Topic.Value != "" {
 		l.topic(s.Topic)
 	}
+	kind, options := l.sinkOptions(s)
+	spec, err := connectors.SinkSpec(kind)
+	l.checkOptions(n.pos, spec, err, options)
 	from, ok := l.port(s.Input)
 	if !ok {
 		return

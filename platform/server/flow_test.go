@@ -12,13 +12,13 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/abi/frame"
+	"github.com/weirstream/weir/abi/schema"
 	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/connector/jetstream"
 	"github.com/weirstream/weir/platform/planner"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
 	"github.com/weirstream/weir/platform/server/agent"
 	"github.com/weirstream/weir/raftmeta/catalog"
-	"github.com/weirstream/weir/abi/schema"
 )
 
 type world struct {
@@ -26,10 +26,10 @@ type world struct {
 	topics  map[string]jetstream.Topic
 }
 
-func (w world) Module(n string) (planner.Module, bool)   { m, ok := w.modules[n]; return m, ok }
-func (w world) ModuleNames() []string                    { return nil }
-func (w world) Topic(n string) (jetstream.Topic, bool)   { t, ok := w.topics[n]; return t, ok }
-func (w world) TopicNames() []string                     { return nil }
+func (w world) Module(n string) (planner.Module, bool) { m, ok := w.modules[n]; return m, ok }
+func (w world) ModuleNames() []string                  { return nil }
+func (w world) Topic(n string) (jetstream.Topic, bool) { t, ok := w.topics[n]; return t, ok }
+func (w world) TopicNames() []string                   { return nil }
 
 func TestFlow(t *testing.T) {
 	ctx := t.Context()

@@ -28,19 +28,19 @@ const DefaultSlots = 64
 
 // Options are the settings of a server.
 type Options struct {
-	DataDir    string
-	Listen     string // host:port of the one HTTP port
-	Durability Durability
-	NATSURL    string // an existing NATS; empty: the embedded one
-	NATSListen string // where the embedded NATS takes plain clients; empty: nowhere
-	NodeID     string
-	RaftListen string
-	RaftPeers  []raftmeta.Peer
-	Slots      int
-	Version    string
-	Log        *slog.Logger
-	Clock      func() time.Time // nil: time.Now
-	ResetInstances float64 // how likely an instance is replaced before a call, in tests
+	DataDir        string
+	Listen         string // host:port of the one HTTP port
+	Durability     Durability
+	NATSURL        string // an existing NATS; empty: the embedded one
+	NATSListen     string // where the embedded NATS takes plain clients; empty: nowhere
+	NodeID         string
+	RaftListen     string
+	RaftPeers      []raftmeta.Peer
+	Slots          int
+	Version        string
+	Log            *slog.Logger
+	Clock          func() time.Time // nil: time.Now
+	ResetInstances float64          // how likely an instance is replaced before a call, in tests
 }
 
 func (o Options) normalize() (Options, error) {

@@ -140,7 +140,9 @@ func (s *Server) syncInterval() time.Duration {
 }
 
 // log is the server's log; lines of pipelines are kept in the logbook too.
-func (s *Server) log() *slog.Logger { return slog.New(logbook.NewHandler(s.options.Log.Handler(), s.logs)) }
+func (s *Server) log() *slog.Logger {
+	return slog.New(logbook.NewHandler(s.options.Log.Handler(), s.logs))
+}
 
 func (s *Server) openNATS(ctx context.Context) (err error) {
 	if s.options.NATSURL != "" {

@@ -2,10 +2,12 @@ package udf
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/weirstream/weir/abi"
+	"github.com/weirstream/weir/abi/frame"
 )
 
 // causes are what calls are made for: the rows of a batch, or firings.
@@ -27,6 +29,7 @@ type result struct {
 	consumed int
 	refused  *refusal // of the cause at consumed
 	trapped  *trapped
+	tooLarge *refusal // the call was not made
 }
 
 // trapped says at which cause a call died, if the guest told.
@@ -61,6 +64,14 @@ func (o *Operator) work(c causes, total int) error {
 		r, err := o.invoke(c)
 		if err != nil {
 			return err
+		}
+		if r.tooLarge != nil {
+			if n > 1 {
+				culprit = -1
+				o.rowsPerCall = max(1, n/2)
+				continue
+			}
+			r.refused = r.tooLarge
 		}
 		if r.trapped != nil {
 			o.ctx.Meter.GuestTraps.Add(1)
@@ -106,6 +117,9 @@ func (o *Operator) invoke(c causes) (result, error) {
 		}
 	}
 	size, err := o.writer.Prepare(o.sig, &o.call)
+	if errors.Is(err, frame.ErrCallSize) {
+		return result{tooLarge: &refusal{reason: err.Error()}}, nil
+	}
 	if err != nil {
 		return result{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/weirstream/weir/abi/key"
 	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/runtime"
 	"github.com/weirstream/weir/platform/storage/snapshot"
@@ -146,7 +147,7 @@ func classOf(err error) catalog.ErrorClass {
 	var bug *runtime.PanicError
 	switch {
 	case errors.As(err, &user) && user.UserFault(), errors.As(err, &lost), errors.As(err, &damage),
-		errors.Is(err, connector.ErrInDoubt), errors.Is(err, connector.ErrPermanent):
+		errors.Is(err, key.ErrTooLong), errors.Is(err, connector.ErrInDoubt), errors.Is(err, connector.ErrPermanent):
 		return catalog.ErrorUser
 	case errors.As(err, &bug):
 		return catalog.ErrorBug
