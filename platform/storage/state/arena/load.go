@@ -79,7 +79,7 @@ func (b *Backend) loadSlot(e state.Entry, absent absence) state.Slot {
 	}
 	s := b.find(e.Key, e.Hash)
 	if s == noSlot && absent == orMake {
-		s = b.slotOf(e.Key, e.Hash)
+		s = b.newSlot(e.Key, e.Hash)
 	}
 	b.lastSlot, b.lastHash = s, e.Hash
 	return s

@@ -139,6 +139,11 @@ func (b *Backend) slotOf(key []byte, hash uint64) state.Slot {
 	if s := b.find(key, hash); s != noSlot {
 		return s
 	}
+	return b.newSlot(key, hash)
+}
+
+// newSlot makes a slot for a key that has none.
+func (b *Backend) newSlot(key []byte, hash uint64) state.Slot {
 	s := b.slots.take()
 	rec := b.slots.at(s)
 	*rec = slotRecord{hash: hash, keyBytes: uint32(len(key)), flags: flagUsed, key: b.mem.take(max(len(key), 1))}
