@@ -249,3 +249,9 @@ func (s *Server) Close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Failed is closed when the catalog cannot go on.
+func (s *Server) Failed() <-chan struct{} { return s.node.Failed() }
+
+// Err says why the catalog cannot go on.
+func (s *Server) Err() error { return s.node.Err() }

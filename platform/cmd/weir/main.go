@@ -19,7 +19,7 @@ var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := cli.Main(ctx, os.Args[1:], cli.Process(build(), local()))
+	code := cli.Main(ctx, os.Args[1:], cli.Process(build(), inProcess()))
 	stop()
 	os.Exit(code)
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/platform/element"
+	"github.com/weirstream/weir/platform/failpoint"
 	"github.com/weirstream/weir/platform/server/controller"
 	"github.com/weirstream/weir/platform/storage/blob"
 	"github.com/weirstream/weir/platform/storage/snapshot"
@@ -202,7 +203,7 @@ func (a *Agent) committed(p *catalog.Pipeline, j *job) {
 		j.last = last.ID
 	}
 	a.mu.Unlock()
-	if news {
+	if news && failpoint.Hit(failpoint.CommitNoticed) == nil {
 		a.worker.Committed(p.UID, j.attempt, last.ID)
 	}
 }
@@ -226,6 +227,9 @@ func (a *Agent) start(ctx context.Context, p *catalog.Pipeline) {
 	a.jobs[p.UID] = j
 	a.mu.Unlock()
 	s, err := a.spec(ctx, p)
+	if err == nil {
+		err = failpoint.Hit(failpoint.AttemptStarting)
+	}
 	if err == nil {
 		j.graph = s.Graph
 		err = a.worker.Start(s)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirstream/weir/abi/key"
 	"github.com/weirstream/weir/platform/connector"
+	"github.com/weirstream/weir/platform/failpoint"
 	"github.com/weirstream/weir/platform/runtime"
 	"github.com/weirstream/weir/platform/storage/snapshot"
 	"github.com/weirstream/weir/platform/worker"
@@ -83,7 +84,8 @@ func (a *Agent) StuckText(uid string) string {
 
 // Published reports that a checkpoint's output is visible.
 func (a *Agent) Published(uid string, attempt, checkpoint uint64) {
-	if a.update(uid, attempt, func(j *job) { j.published = max(j.published, checkpoint) }) {
+	known := a.update(uid, attempt, func(j *job) { j.published = max(j.published, checkpoint) })
+	if known && failpoint.Hit(failpoint.PublishedNoticed) == nil {
 		a.options.Leader.Tell(scheduler.OutputPublished{Worker: a.epoch, UID: uid, Attempt: attempt, ID: checkpoint})
 	}
 }

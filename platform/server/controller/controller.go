@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weirstream/weir/platform/failpoint"
 	"github.com/weirstream/weir/platform/storage/blob"
 	"github.com/weirstream/weir/raftmeta"
 	"github.com/weirstream/weir/raftmeta/catalog"
@@ -191,7 +192,11 @@ func (c *Controller) propose(parent context.Context, a scheduler.Propose) {
 	ctx, cancel := context.WithTimeout(parent, proposeLimit)
 	defer cancel()
 	result, err := c.options.Node.Propose(ctx, a.Command)
+	if _, ok := a.Command.(*catalog.PublishCheckpoints); ok && err == nil {
+		err = failpoint.Hit(failpoint.PublishedCommit)
+	}
 	if commit, ok := a.Command.(*catalog.CommitCheckpoints); ok && err == nil {
+		err = failpoint.Hit(failpoint.CheckpointCommit)
 		c.history.committed(commit)
 		for _, item := range commit.Items {
 			if p, ok := c.options.Node.View().Pipeline(item.UID); ok && p.Job.Last != nil && p.Job.Last.ID == item.ID {

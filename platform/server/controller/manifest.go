@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/weirstream/weir/platform/failpoint"
 	"github.com/weirstream/weir/platform/storage/snapshot"
 	"github.com/weirstream/weir/raftmeta/catalog"
 	"github.com/weirstream/weir/scheduler"
@@ -18,7 +19,13 @@ func (c *Controller) writeManifest(ctx context.Context, a scheduler.WriteManifes
 	if err != nil {
 		return scheduler.ManifestFailed{UID: a.UID, Attempt: a.Attempt, ID: a.ID, Reason: err.Error()}
 	}
+	if err := failpoint.Hit(failpoint.ManifestBuilt); err != nil {
+		return scheduler.ManifestFailed{UID: a.UID, Attempt: a.Attempt, ID: a.ID, Reason: err.Error()}
+	}
 	_, digest, err := snapshot.WriteManifest(ctx, c.options.Blobs, m)
+	if err == nil {
+		err = failpoint.Hit(failpoint.CheckpointWritten)
+	}
 	if err != nil {
 		return scheduler.ManifestFailed{UID: a.UID, Attempt: a.Attempt, ID: a.ID, Reason: err.Error()}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/weirstream/weir/platform/failpoint"
 	"github.com/weirstream/weir/platform/storage/snapshot"
 	"github.com/weirstream/weir/raftmeta/catalog"
 )
@@ -65,6 +66,9 @@ func (c *Controller) merge(ctx context.Context, uid string, cp catalog.Checkpoin
 		}
 		var part *snapshot.Part
 		part, err = snapshot.RunMerge(ctx, c.options.Blobs, snapshot.PartID{Pipeline: uid, Checkpoint: id, Attempt: cp.Attempt, Worker: "merge"}, due)
+		if err == nil {
+			err = failpoint.Hit(failpoint.MergeWritten)
+		}
 		if err == nil {
 			return part
 		}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/weirstream/weir/platform/cli"
+	"github.com/weirstream/weir/platform/server"
+	"github.com/weirstream/weir/raftmeta"
+)
+
+// runServer runs a server until the context ends.
+func runServer(ctx context.Context, o cli.ServerOptions) error {
+	if o.BlobURL != "" {
+		return fmt.Errorf("--blob %s: object stores are not built into this version; leave it out to use the data directory", o.BlobURL)
+	}
+	log, err := serverLog(o.Log, o.LogLevel, o.LogFormat)
+	if err != nil {
+		return err
+	}
+	peers, err := raftPeers(o.RaftPeers)
+	if err != nil {
+		return err
+	}
+	s, err := server.Start(ctx, server.Options{
+		DataDir: o.DataDir, Listen: o.Listen, Durability: durabilityOf(o.Durability), NATSURL: o.NATSURL, NATSListen: o.NATSListen,
+		NodeID: o.NodeID, RaftListen: o.RaftListen, RaftPeers: peers, Slots: o.Slots, Version: version, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	if o.Ready != nil {
+		o.Ready(s.URL())
+	}
+	select {
+	case <-ctx.Done():
+	case <-s.Failed():
+		return errors.Join(s.Err(), s.Close())
+	}
+	return s.Close()
+}
+
+func durabilityOf(d cli.Durability) server.Durability {
+	if d == cli.Strict {
+		return server.Strict
+	}
+	return server.Interval
+}
+
+func raftPeers(flags []string) ([]raftmeta.Peer, error) {
+	var peers []raftmeta.Peer
+	for _, f := range flags {
+		id, address, ok := strings.Cut(f, "=")
+		if !ok || id == "" || address == "" {
+			return nil, fmt.Errorf("peer %q: write it ID=HOST:PORT", f)
+		}
+		peers = append(peers, raftmeta.Peer{ID: id, Address: address})
+	}
+	return peers, nil
+}
+
+func serverLog(w io.Writer, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if level != "" {
+		if err := l.UnmarshalText([]byte(level)); err != nil {
+			return nil, fmt.Errorf("--log-level %s: choose debug, info, warn or error", level)
+		}
+	}
+	options := &slog.HandlerOptions{Level: l}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, options)), nil
+}
