@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weirstream/weir/platform/failpoint"
 	"github.com/weirstream/weir/platform/storage/blob"
 )
 
@@ -74,6 +75,9 @@ func Sweep(ctx context.Context, store blob.Store, r Roots) (deleted []string, er
 			continue
 		}
 		deleted = append(deleted, name)
+		if e := failpoint.Hit(failpoint.SweepDeleted); e != nil {
+			return deleted, e
+		}
 	}
 	return deleted, err
 }

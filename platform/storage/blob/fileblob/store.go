@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/weirstream/weir/platform/failpoint"
 	"github.com/weirstream/weir/platform/storage/blob"
 )
 
@@ -93,6 +94,9 @@ func (s *Store) Put(ctx context.Context, name string, r io.Reader) (blob.Info, e
 	defer os.Remove(temp)
 	size, err := s.write(temp, &contextReader{ctx: ctx, r: r}, s.sync)
 	if err != nil {
+		return blob.Info{}, describe("put object", name, s.root, err)
+	}
+	if err := failpoint.Hit(failpoint.BlobAside); err != nil {
 		return blob.Info{}, describe("put object", name, s.root, err)
 	}
 	if err := s.place(temp, s.path(name)); err != nil {
