@@ -21,8 +21,17 @@ const (
 	SinkPublished      = "sink.published"       // all visible, the catalog does not know
 	FileBeforeRename   = "file.before-rename"   // a whole file under its in-progress name
 	FileAfterRename    = "file.after-rename"    // the file has its final name
+	BlobAside          = "blob.aside"           // a whole object without its name
+	PartWritten        = "part.written"         // a worker's part is stored, the leader does not know
+	ManifestBuilt      = "manifest.built"       // all parts are there, the manifest is not
 	CheckpointWritten  = "checkpoint.written"   // files are stored, the commit not proposed
 	CheckpointCommit   = "checkpoint.committed" // the commit is in the catalog, nobody was told
+	CommitNoticed      = "commit.noticed"       // the worker's node has seen the commit, its tasks have not
+	PublishedNoticed   = "published.noticed"    // the worker knows that all is visible, the leader does not
+	PublishedCommit    = "published.committed"  // the catalog knows that all is visible
+	MergeWritten       = "merge.written"        // merged segments are stored, no manifest names them
+	SweepDeleted       = "sweep.deleted"        // a sweep deleted one object
+	AttemptStarting    = "attempt.starting"     // the checkpoint is read, no task is open
 )
 
 // EnvVar arms places at the start of a process: name:n:kill[,name:n:kill]. The

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/platform/element"
+	"github.com/weirstream/weir/platform/failpoint"
 	"github.com/weirstream/weir/platform/runtime"
 	"github.com/weirstream/weir/platform/storage/blob"
 	"github.com/weirstream/weir/platform/storage/snapshot"
@@ -93,6 +94,9 @@ func (j *Job) write(p *pending) {
 	begin, wait, stuck := time.Now(), firstRetry, false
 	for {
 		part, err := snapshot.WritePart(j.ctx, j.options.Blobs, id, ops)
+		if err == nil {
+			err = failpoint.Hit(failpoint.PartWritten)
+		}
 		if err == nil {
 			ack.Part, ack.WriteTook = part, time.Since(begin)
 			break
