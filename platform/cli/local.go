@@ -87,7 +87,8 @@ type RunOptions struct {
 	Pipeline string // path of the file; - is not allowed together with an input of -
 	// Inputs and Outputs replace sources and sinks by name. Files are read and
 	// written line by line in the format that the pipeline declares. The
-	// name "" stands for the only source, or for all sinks.
+	// name "" stands for the only source, or for all sinks without an output of
+	// their own; dead letters go to DeadLettersSink only.
 	Inputs  map[string]Stream
 	Outputs map[string]Sink
 	// Modules are .wasm files by name, where the pipeline's own paths are not meant.
@@ -138,6 +139,9 @@ type TestStep struct {
 	File       string
 	LineNumber int
 }
+
+// DeadLettersSink is the name of the sink that dead letters come out of.
+const DeadLettersSink = "dead_letters"
 
 // TestRow is one output row of a test: a line of JSON and where it came out.
 type TestRow struct {

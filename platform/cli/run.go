@@ -25,7 +25,8 @@ its input. At the end event time goes to the end of time, so every timer fires.
 
 --input SOURCE=FILE gives a source its records, --output SINK=FILE takes those of a
 sink. - is standard input or output; without a name it is the only source, or all
-sinks. Files ending in .gz are decompressed.`,
+sinks. Compressed input is decompressed. Records that cannot be handled are told on
+standard error, or written to a file by --output dead_letters=FILE.`,
 		Example: `  weir run pipeline.yaml --input flights=flights.jsonl.gz --output -
   weir run pipeline.yaml --input - --output alerts=alerts.jsonl < flights.jsonl`,
 		Args: names("PIPELINE"),

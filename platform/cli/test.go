@@ -38,8 +38,8 @@ sources, a line of input.jsonl names its own in "@input", or each source has a f
 input.SOURCE.jsonl; the files are then read one after the other. A line
 {"@watermark":"2026-01-05T10:00:00Z"} moves event time, one with "@clock" processing
 time. A line of expected.jsonl names its output or sink in "@output", if it is not the
-first. Lines are compared as JSON, without regard to order, because only the order
-within a key is fixed.
+first; dead letters come out of "dead_letters". Lines are compared as JSON, without
+regard to order, because only the order within a key is fixed.
 
 The exit code is 4 if a case differs. --update writes expected.jsonl anew.`,
 		Example: `  weir test
@@ -123,7 +123,9 @@ func (a *app) runCases(cmd *cobra.Command, dir, pipeline string, cases []testCas
 	var j []byte
 	for i, c := range cases {
 		start := time.Now()
+		line := a.startProgress(waiting("running case " + c.name))
 		diff, err := a.runCase(cmd, dir, pipeline, c, update)
+		line.end()
 		if cmd.Context().Err() != nil {
 			return cmd.Context().Err()
 		}
