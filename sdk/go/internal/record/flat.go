@@ -72,6 +72,9 @@ rows:
 					pos++
 					u |= uint64(c&0x7f) << (shift & 63)
 					if c < 0x80 {
+						if shift == 63 && c > 1 {
+							continue rows // more than 64 bits
+						}
 						break
 					}
 				}
