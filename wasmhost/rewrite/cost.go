@@ -8,14 +8,14 @@ const (
 	// instruction costs more. Small values make the bound tight where little of
 	// what was paid for runs (Go's compiler turns every jump into a turn of a
 	// loop around the whole function); large ones save checkpoints.
-	maxCharge = 160
+	maxCharge = 320
 	// smallCost is the size up to which a function without loops and calls of
 	// larger functions has no checkpoint of its own.
 	smallCost = 24
 	// chunkFuel is what a function with loops takes from the global at once,
 	// firstChunkFuel what it takes when it is entered.
-	chunkFuel      = 2048
-	firstChunkFuel = 192
+	chunkFuel      = 4096
+	firstChunkFuel = 256
 
 	// bulkInline is the number of bytes (or of table elements, an eighth) that
 	// a bulk operation may move at its fixed cost. Larger ones are paid by
