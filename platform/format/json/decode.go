@@ -96,15 +96,13 @@ func (d *Decoder) object(o *object, depth int) error {
 		if d.blanks() != '"' {
 			return d.syntax("a name in quotes")
 		}
-		name, _, err := d.text()
-		if err != nil {
+		i := o.expected(k, d.src[d.pos:])
+		var err error
+		if i >= 0 {
+			d.pos += len(o.fields[i].quoted)
+		} else if i, err = d.name(o, k); err != nil {
 			return err
 		}
-		i := o.find(k, name)
-		if d.blanks() != ':' {
-			return d.syntax("a colon")
-		}
-		d.pos++
 		if i < 0 {
 			err = d.skip(depth + 1)
 		} else {
@@ -132,6 +130,20 @@ func (d *Decoder) object(o *object, depth int) error {
 		}
 		return d.absent(o, base)
 	}
+}
+
+// name reads a member's name and colon, and gives its field or -1.
+func (d *Decoder) name(o *object, k int) (int, error) {
+	name, _, err := d.text()
+	if err != nil {
+		return 0, err
+	}
+	i := o.find(k, name)
+	if d.blanks() != ':' {
+		return 0, d.syntax("a colon")
+	}
+	d.pos++
+	return i, nil
 }
 
 // absent gives null to the columns that the object had nothing for.

@@ -9,6 +9,7 @@ import (
 type node struct {
 	typ    *schema.Type
 	name   string
+	quoted string // "name": as it mostly stands in a record
 	path   string // for errors: address.lines[]
 	col    *frame.ColumnBuilder
 	object *object // struct
@@ -30,6 +31,7 @@ func newObject(fields []schema.Field, prefix string) *object {
 	for i := range fields {
 		o.fields[i] = newNode(&fields[i].Type, prefix+fields[i].Name)
 		o.fields[i].name = fields[i].Name
+		o.fields[i].quoted = string(AppendString(nil, []byte(fields[i].Name))) + ":"
 		o.index[fields[i].Name] = i
 		o.guess = append(o.guess, i)
 	}
@@ -69,6 +71,18 @@ func (n *node) bind(c *frame.ColumnBuilder) {
 		n.key.bind(c.MapKey())
 		n.elem.bind(c.MapValue())
 	}
+}
+
+// expected gives the field that mostly stands k-th, if the text begins with its
+// name and colon, or -1.
+func (o *object) expected(k int, text []byte) int {
+	if k < len(o.guess) {
+		i := o.guess[k]
+		if q := o.fields[i].quoted; len(text) >= len(q) && string(text[:len(q)]) == q {
+			return i
+		}
+	}
+	return -1
 }
 
 // find gives the field of a name that stands k-th in its object, or -1.
