@@ -25,7 +25,7 @@ const (
 	importsPerCheck = 64
 )
 
-// clock is the host's monotonic time.
+// processStart is where the monotonic clock of this package begins.
 var processStart = time.Now()
 
 func now() time.Duration { return time.Since(processStart) }
