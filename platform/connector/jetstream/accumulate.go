@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/abi/frame"
+	"github.com/weirstream/weir/abi/key"
 	"github.com/weirstream/weir/abi/schema"
 	"github.com/weirstream/weir/platform/batch"
 )
@@ -136,15 +137,8 @@ func appendNullable(c *frame.ColumnBuilder, v []byte) {
 	c.AppendBytes(v)
 }
 
-// Partition is where a key's records stand: FNV-1a, 32 bits, modulo the number
-// of partitions, as NATS computes partition() of one token.
-func Partition(key []byte, partitions int) int {
-	h := uint32(2166136261)
-	for _, c := range key {
-		h = (h ^ uint32(c)) * 16777619
-	}
-	return int(h % uint32(partitions))
-}
+// Partition is where a key's records stand, as NATS computes partition() of one token.
+func Partition(recordKey []byte, partitions int) int { return key.Partition(recordKey, partitions) }
 
 // tooLarge refuses a message that the server would.
 func tooLarge(size int, limit int64) error {

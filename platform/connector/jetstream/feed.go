@@ -35,8 +35,9 @@ type feed struct {
 	asked    int // messages that open requests may still bring
 	expect   uint64
 	avgSize  int
-	last     uint64 // the stream's sequence of the last message given
-	heard    time.Time
+	last     uint64    // the stream's sequence of the last message given
+	heard    time.Time // when something came last, or a wait for it began
+	busy     bool      // something came without waiting since then
 	timer    *time.Timer
 }
 
@@ -133,11 +134,15 @@ func (f *feed) next(ctx context.Context, wait time.Duration) (*nats.Msg, deliver
 func (f *feed) receive(ctx context.Context, wait time.Duration) (*nats.Msg, error) {
 	select {
 	case m := <-f.msgs:
+		f.busy = true
 		return m, nil
 	default:
 	}
 	if wait <= 0 {
 		return nil, errQuiet
+	}
+	if f.busy {
+		f.busy, f.heard = false, time.Now()
 	}
 	f.timer.Reset(wait)
 	select {
