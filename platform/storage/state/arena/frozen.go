@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"iter"
+	"math/bits"
 	"slices"
 	"sync/atomic"
 
@@ -103,7 +104,7 @@ func (f *frozen) Entries() iter.Seq[state.Entry] {
 		names = append(names, state.TimerState)
 		slices.Sort(names)
 		lines := f.lines(names)
-		slices.SortFunc(lines, f.compare)
+		lines = f.sort(lines)
 		sub := make([]byte, 0, 64) // not nil: an entry may have an empty key
 		for i := range lines {
 			l := &lines[i]
@@ -123,6 +124,40 @@ func (f *frozen) Entries() iter.Seq[state.Entry] {
 			}
 		}
 	}
+}
+
+// sort deals the lines out by hash, a few to a bucket, and sorts the buckets:
+// hashes are spread evenly over a task's key groups, so that is nearly all.
+func (f *frozen) sort(lines []line) []line {
+	const few, perBucket = 64, 4
+	if len(lines) < few {
+		slices.SortFunc(lines, f.compare)
+		return lines
+	}
+	low, high := lines[0].hash, lines[0].hash
+	for i := range lines {
+		low, high = min(low, lines[i].hash), max(high, lines[i].hash)
+	}
+	shift := max(0, bits.Len64(high-low)-bits.Len(uint(len(lines)/perBucket)))
+	begins := make([]uint32, (high-low)>>shift+2)
+	for i := range lines {
+		begins[(lines[i].hash-low)>>shift+1]++
+	}
+	for i := 1; i < len(begins); i++ {
+		begins[i] += begins[i-1]
+	}
+	out := make([]line, len(lines))
+	for i := range lines {
+		bucket := (lines[i].hash - low) >> shift
+		out[begins[bucket]] = lines[i]
+		begins[bucket]++ // in the end: where the bucket ends
+	}
+	begin := uint32(0)
+	for _, end := range begins[:len(begins)-1] {
+		slices.SortFunc(out[begin:end], f.compare)
+		begin = end
+	}
+	return out
 }
 
 func (f *frozen) lines(names []string) []line {
