@@ -175,8 +175,12 @@ func (v *ValueState[T]) decode(ctx *Context, slot uint32, written []byte) {
 
 // Get returns the value, and whether there is one. What it points to (slices, bytes) must not be changed without Set.
 func (v *ValueState[T]) Get(ctx *Context) (T, bool) {
-	p := v.load(ctx)
-	return *p, v.state.Flags[ctx.call.Slot]&guest.Present != 0
+	check(ctx, v.fn)
+	slot := ctx.call.Slot
+	if v.mutable || v.state.Flags[slot]&guest.Loaded == 0 {
+		v.load(ctx)
+	}
+	return v.vals[slot], v.state.Flags[slot]&guest.Present != 0
 }
 
 // Set writes the value.
@@ -186,12 +190,28 @@ func (v *ValueState[T]) Set(ctx *Context, value T) { *v.Edit(ctx) = value }
 func (v *ValueState[T]) Edit(ctx *Context) *T {
 	check(ctx, v.fn)
 	c, s := &ctx.call, v.state
-	if s.Flags[c.Slot]&guest.Loaded == 0 || v.mutable {
+	slot := c.Slot
+	if v.mutable || s.Flags[slot]&guest.Loaded == 0 {
 		v.load(ctx)
 	}
-	s.BeginWrite(c)
-	s.Flags[c.Slot] |= guest.Present
-	return &v.vals[c.Slot]
+	// As State.BeginWrite. This is done for each row, and a call costs a module more than the work.
+	flags := s.Flags[slot]
+	if s.Touched != c.Cause+1 {
+		s.Touched = c.Cause + 1
+		s.OldFlags, s.OldLast = flags, s.Last[slot]
+		switch {
+		case flags&guest.Dirty == 0:
+			s.CallDirty = true
+			c.Bytes += s.Booked
+		case v.mutable:
+			v.keptBytes = v.encoded[slot]
+		default:
+			v.kept = v.vals[slot]
+		}
+	}
+	s.Flags[slot] = flags | guest.Loaded | guest.Dirty | guest.Present
+	s.Last[slot] = c.Cause
+	return &v.vals[slot]
 }
 
 // Clear removes the value.

@@ -110,7 +110,7 @@ func (c *Call) End(err error) bool {
 		return false
 	}
 	for _, s := range c.sized {
-		if s.touched == c.Cause+1 && !c.seal(s) {
+		if s.Touched == c.Cause+1 && !c.seal(s) {
 			return false
 		}
 	}

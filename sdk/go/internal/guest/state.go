@@ -36,13 +36,14 @@ type State struct {
 	Flags  []uint8
 	Last   []uint32 // cause of the last write, where Dirty
 
-	block     wire.Block
-	writer    wire.BlockWriter // here, because it would escape through Framed
-	touched   uint32           // 1 + the cause that wrote last
-	oldFlags  uint8
-	oldLast   uint32
-	booked    int // what a first write adds to the effects, if that is always the same
-	callDirty bool
+	block  wire.Block
+	writer wire.BlockWriter // here, because it would escape through Framed
+	// Of the cause that wrote last; exported, because Edit is inlined by hand.
+	Touched   uint32 // 1 + that cause
+	OldFlags  uint8  // the slot's flags and Last before it
+	OldLast   uint32
+	Booked    int  // what a first write adds to the effects, if that is always the same
+	CallDirty bool // a slot was written in this call
 }
 
 // Framed is the typed half of a framed state.
@@ -61,9 +62,9 @@ type Framed interface {
 
 const perWrite = 16 // cause, slot, offset and validity of a write
 
-// BeginWrite marks the slot as written by the current cause. It is small, to be inlined.
+// BeginWrite marks the slot as written by the current cause. ValueState.Edit does the same without a call.
 func (s *State) BeginWrite(c *Call) {
-	if s.touched != c.Cause+1 {
+	if s.Touched != c.Cause+1 {
 		s.keep(c)
 	}
 	s.Flags[c.Slot] |= Loaded | Dirty
@@ -74,14 +75,14 @@ func (s *State) BeginWrite(c *Call) {
 func (s *State) keep(c *Call) {
 	slot := c.Slot
 	flags := s.Flags[slot]
-	s.touched = c.Cause + 1
-	s.oldFlags, s.oldLast = flags, s.Last[slot]
+	s.Touched = c.Cause + 1
+	s.OldFlags, s.OldLast = flags, s.Last[slot]
 	if flags&Dirty != 0 {
 		s.Framed.Keep(slot)
 		return
 	}
-	s.callDirty = true
-	c.Bytes += s.booked
+	s.CallDirty = true
+	c.Bytes += s.Booked
 }
 
 func (s *State) begin(body []byte, slots int) error {
@@ -95,23 +96,23 @@ func (s *State) begin(body []byte, slots int) error {
 	s.Flags = resize(s.Flags, slots)
 	clear(s.Flags)
 	s.Last = resize(s.Last, slots)
-	s.touched = 0
-	s.callDirty = false
-	s.booked = 0
+	s.Touched = 0
+	s.CallDirty = false
+	s.Booked = 0
 	if s.Fixed >= 0 {
-		s.booked = perWrite + s.Fixed
+		s.Booked = perWrite + s.Fixed
 	}
 	s.Framed.Begin(slots)
 	return nil
 }
 
 func (s *State) rollback(c *Call) {
-	if s.touched != c.Cause+1 {
+	if s.Touched != c.Cause+1 {
 		return
 	}
-	s.Framed.Restore(c.Slot, s.oldFlags&Dirty != 0)
-	s.Flags[c.Slot], s.Last[c.Slot] = s.oldFlags, s.oldLast
-	if s.oldFlags&Dirty == 0 {
+	s.Framed.Restore(c.Slot, s.OldFlags&Dirty != 0)
+	s.Flags[c.Slot], s.Last[c.Slot] = s.OldFlags, s.OldLast
+	if s.OldFlags&Dirty == 0 {
 		s.Flags[c.Slot] = 0 // to be decoded again
 	}
 }
@@ -130,7 +131,7 @@ func (s *State) Bytes(slot uint32) []byte {
 
 // writes appends the section of the slots that causes before consumed wrote.
 func (s *State) writes(c *Call, index int, consumed uint32) {
-	if !s.callDirty {
+	if !s.CallDirty {
 		return
 	}
 	c.writes = c.writes[:0]
