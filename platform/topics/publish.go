@@ -243,6 +243,9 @@ func (s *Service) PublishFrames(ctx context.Context, r *weirv1.PublishFramesRequ
 	return out, nil
 }
 
+// rawKey is the column of keys in frames of plain records.
+const rawKey = 0
+
 // checkFrame reads a frame whole. Rows of plain records must belong to the
 // partition that is named: a key in two places would lose its order.
 func checkFrame(t *catalog.Topic, f *weirv1.Frame, buf []byte) ([]byte, error) {
