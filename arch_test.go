@@ -31,17 +31,18 @@ var rules = map[string][]string{
 // packages of lower layers, or below its own folder.
 var layers = []string{
 	"platform/config", "platform/metrics", "platform/logbook", "platform/auth", "platform/failpoint",
-	"platform/batch", "platform/element",
+	"platform/batch", "platform/element", "platform/api",
 	"platform/format",
 	"platform/storage/blob", "platform/storage/state", "platform/storage/snapshot",
 	"platform/connector",
 	"platform/operator",
 	"platform/planner",
 	"platform/runtime",
-	"platform/worker",
-	"platform/embednats", "platform/api", "platform/rpc", "platform/cli",
+	"platform/worker", "platform/modules", "platform/topics", "platform/pipelines",
+	"platform/embednats", "platform/rpc", "platform/cli",
+	"platform/local",
 	"platform/server",
-	"platform/cmd",
+	"platform/cmd", "platform/demo", "platform/bench", "platform/chaos", "platform/e2e",
 }
 
 // pure folders import nothing but the standard library and the named ones of ours.
