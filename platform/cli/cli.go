@@ -67,6 +67,12 @@ func Main(ctx context.Context, args []string, env Env) int {
 	if ctx.Err() != nil && !errors.As(err, &told) {
 		return ExitInterrupted
 	}
+	var file *FileError
+	if errors.As(err, &file) && !errors.As(err, &told) {
+		text, _ := os.ReadFile(file.File) // without the text the problems are shown without their lines
+		a.printProblems(file.File, text, file.Problems, refusal)
+		return ExitRefused
+	}
 	f := explain(err)
 	f.print(env.Stderr, a.colours(env.ErrTerminal))
 	return f.exit

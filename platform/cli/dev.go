@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/spf13/cobra"
 )
@@ -53,6 +54,7 @@ A build that does not succeed leaves the running revision alone.`,
 // devEvents shows what happens in colours where a person looks.
 func (a *app) devEvents(o *DevOptions) {
 	p := paint(a.colours(a.env.ErrTerminal))
+	var mu sync.Mutex // one line at a time, whoever writes it
 	o.Say = func(e DevEvent) {
 		if a.quiet && e.Step != DevFailed {
 			return
@@ -65,12 +67,18 @@ func (a *app) devEvents(o *DevOptions) {
 		if e.Took > 0 {
 			took = p.dim(" (" + span(e.Took) + ")")
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		fmt.Fprintf(a.env.Stderr, "%s %s%s\n", word, e.Text, took)
 	}
 	o.Output = func(topic string, record []byte) {
+		mu.Lock()
+		defer mu.Unlock()
 		fmt.Fprintf(a.env.Stdout, "%s %s\n", a.out().bold(topic), record)
 	}
 	o.Guest = func(level, operator, text string) {
+		mu.Lock()
+		defer mu.Unlock()
 		fmt.Fprintf(a.env.Stderr, "%s %s %s\n", p.dim(operator), p.yellow(level), text)
 	}
 }

@@ -51,6 +51,7 @@ type DevOptions struct {
 	Build    string // a command that builds the module; empty: found out
 	Listen   string
 	Topics   []string // input topics to feed: NAME=FILE
+	// Say, Output and Guest may be called by several goroutines.
 	// Say takes what happens, in order: builds, applied revisions, errors.
 	Say func(DevEvent)
 	// Output takes one record of a sink's topic, as JSON.

@@ -18,6 +18,24 @@ const (
 	refusal gravity = "error"
 )
 
+// FileError refuses a file for what stands in it. Functions of Local return it,
+// and the command shows each problem with its line.
+type FileError struct {
+	File     string
+	Problems []*weirv1.Problem
+}
+
+func (e *FileError) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = fmt.Sprintf("%s:%d:%d: %s", e.File, p.GetLine(), p.GetColumn(), p.GetMessage())
+		if p.GetHint() != "" {
+			lines[i] += "; " + p.GetHint()
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
 // printProblems shows each problem as FILE:LINE:COLUMN with the line it stands
 // in and a mark below the place.
 func (a *app) printProblems(path string, text []byte, problems []*weirv1.Problem, g gravity) {
