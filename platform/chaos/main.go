@@ -1,0 +1,75 @@
+// Command chaos kills a weir server again and again while a stateful pipeline
+// runs, and holds output, state and files against a model: the long form of the
+// test in platform/e2e. It must not know how a server is built.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/weirstream/weir/platform/e2e"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "FAILED:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	o := e2e.ChaosOptions{Partitions: 8, Out: os.Stdout}
+	flag.Uint64Var(&o.Seed, "seed", 0, "what input and deaths follow from (0: a random one, which is printed)")
+	flag.IntVar(&o.Records, "records", 1_000_000, "records to feed")
+	flag.IntVar(&o.Keys, "keys", 10_000, "keys among which they are dealt out")
+	flag.IntVar(&o.Kills, "kills", 20, "deaths of the server, every second one inside checkpoint, commit or publish")
+	flag.IntVar(&o.Parallelism, "parallelism", 2, "tasks of each stage")
+	flag.DurationVar(&o.Interval, "interval", 250*time.Millisecond, "checkpoint interval")
+	flag.StringVar(&o.Dir, "dir", "", "folder for data and logs (default: a temporary one, kept if something fails)")
+	flag.StringVar(&o.Binary, "weir", "", "the program to test (default: built from this repository)")
+	flag.Parse()
+	if o.Seed == 0 {
+		o.Seed = rand.Uint64N(1 << 32)
+	}
+	temporary := o.Dir == ""
+	if temporary {
+		var err error
+		if o.Dir, err = os.MkdirTemp("", "weir-chaos-"); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("seed %d: %d records, %d keys, %d kills; %d CPUs; folder %s\n", o.Seed, o.Records, o.Keys, o.Kills, runtime.NumCPU(), o.Dir)
+	root, err := e2e.Root()
+	if err != nil {
+		return err
+	}
+	if o.Binary == "" {
+		if o.Binary, err = e2e.BuildServer(ctx, root, o.Dir); err != nil {
+			return err
+		}
+	}
+	if o.Module, err = e2e.BuildGuest(ctx, root, o.Dir); err != nil {
+		return err
+	}
+	r, err := e2e.RunChaos(ctx, o)
+	fmt.Printf("seed %d: %d deaths at random, %d aimed of which %d came where aimed, %d records beside by a plain client, checkpoint %d, %d files, %s\n",
+		o.Seed, r.Random, r.Aimed, r.Reached, r.Plain, r.Checkpoint, r.Files, r.Took.Round(time.Second))
+	if err != nil {
+		return fmt.Errorf("seed %d: %w; logs and data are in %s", o.Seed, err, o.Dir)
+	}
+	fmt.Println("everything held")
+	if temporary {
+		return os.RemoveAll(o.Dir)
+	}
+	return nil
+}
