@@ -38,6 +38,7 @@ func (r *Row) DecodeAll(dst unsafe.Pointer, stride uintptr, col *wire.Column, fl
 	}
 	offsets := unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(col.Values))), len(flags)+1)
 	bytes := col.Bytes
+	base := unsafe.Pointer(unsafe.SliceData(bytes))
 	flat := r.flat
 	start := offsets[0]
 rows:
@@ -53,22 +54,22 @@ rows:
 		if end < at || uint64(end) > uint64(len(bytes)) {
 			continue
 		}
-		b := bytes[at:end]
-		pos := 0
+		// Pointers, because each index of a slice would be checked; pos < stop <= len(bytes) is what they need.
+		pos, stop := uintptr(at), uintptr(end)
 		for f := range flat {
 			field := &flat[f]
-			if pos+1 >= len(b) || b[pos] != field.tag {
+			if pos+1 >= stop || *(*byte)(unsafe.Add(base, pos)) != field.tag {
 				continue rows
 			}
-			u := uint64(b[pos+1])
+			u := uint64(*(*byte)(unsafe.Add(base, pos+1)))
 			pos += 2
 			if u >= 0x80 {
 				u &= 0x7f
 				for shift := 7; ; shift += 7 {
-					if pos >= len(b) || shift > 63 {
+					if pos >= stop || shift > 63 {
 						continue rows
 					}
-					c := b[pos]
+					c := *(*byte)(unsafe.Add(base, pos))
 					pos++
 					u |= uint64(c&0x7f) << (shift & 63)
 					if c < 0x80 {
@@ -107,7 +108,7 @@ rows:
 				*(*int8)(p) = int8(v)
 			}
 		}
-		if pos == len(b) {
+		if pos == stop {
 			flags[i] = loaded | present
 		}
 	}
