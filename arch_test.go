@@ -42,7 +42,7 @@ var layers = []string{
 	"platform/embednats", "platform/rpc", "platform/cli",
 	"platform/local",
 	"platform/server",
-	"platform/cmd", "platform/demo", "platform/bench", "platform/chaos", "platform/e2e",
+	"platform/cmd", "platform/demo", "platform/bench", "platform/e2e", "platform/chaos",
 }
 
 // pure folders import nothing but the standard library and the named ones of ours.
