@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/weirstream/weir/platform/cli"
+	"github.com/weirstream/weir/platform/failpoint"
 	"github.com/weirstream/weir/platform/server"
 	"github.com/weirstream/weir/raftmeta"
 )
@@ -17,6 +18,9 @@ import (
 func runServer(ctx context.Context, o cli.ServerOptions) error {
 	if o.BlobURL != "" {
 		return fmt.Errorf("--blob %s: object stores are not built into this version; leave it out to use the data directory", o.BlobURL)
+	}
+	if err := failpoint.FromEnv(); err != nil {
+		return err
 	}
 	log, err := serverLog(o.Log, o.LogLevel, o.LogFormat)
 	if err != nil {
