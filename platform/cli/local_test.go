@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 )
 
 func write(t *testing.T, dir, name, text string) {
@@ -189,5 +191,17 @@ func TestDevShowsRecordsAndEventsApart(t *testing.T) {
 	out, errs, exit := run(t, "", "", local, "dev", dir)
 	if exit != 0 || out != "alerts {\"a\":1}\n" || errs != "ready http://127.0.0.1:9\nbuilt p.wasm (1.5s)\nalert info hello\n" {
 		t.Errorf("exit %d: %q %q", exit, out, errs)
+	}
+}
+
+func TestAFileThatIsRefusedIsShownWithItsLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.yaml")
+	write(t, filepath.Dir(path), "p.yaml", "pipeline: p\nsorces: {}\n")
+	local := Local{RunBounded: func(context.Context, RunOptions) error {
+		return fmt.Errorf("run: %w", &FileError{File: path, Problems: []*weirv1.Problem{{Message: `unknown field "sorces"`, Hint: `did you mean "sources"?`, Line: 2, Column: 1}}})
+	}}
+	_, errs, exit := run(t, "", "", local, "run", path)
+	if want := path + ":2:1: error: unknown field \"sorces\"\n  sorces: {}\n  ^\nhint:  did you mean \"sources\"?\n"; exit != ExitRefused || errs != want {
+		t.Errorf("exit %d: %s", exit, errs)
 	}
 }
