@@ -200,13 +200,6 @@ func (c *Call) Timer(number int, kind, op uint8, at int64) {
 	c.Bytes += perTimer
 }
 
-func (c *Call) slotOf(cause uint32) uint32 {
-	if c.causes != nil {
-		return c.causeAt(cause).slot
-	}
-	return c.slots[cause]
-}
-
 type cause struct {
 	kind   uint8
 	number uint16

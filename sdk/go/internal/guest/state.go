@@ -134,15 +134,7 @@ func (s *State) writes(c *Call, index int, consumed uint32) {
 	if !s.CallDirty {
 		return
 	}
-	c.writes = c.writes[:0]
-	nulls := false
-	for cause := range consumed {
-		slot := c.slotOf(cause)
-		if s.Flags[slot]&Dirty != 0 && s.Last[slot] == cause {
-			c.writes = append(c.writes, record.Write{Cause: cause, Slot: slot})
-			nulls = nulls || s.Flags[slot]&Present == 0
-		}
-	}
+	nulls := s.collect(c, consumed)
 	if len(c.writes) == 0 {
 		return
 	}
@@ -170,6 +162,28 @@ func (s *State) writes(c *Call, index int, consumed uint32) {
 	s.Framed.Store(w, c.writes)
 	w.Finish()
 	c.out.End()
+}
+
+// collect lists the last write of each written slot, in the order of its cause, and says whether one clears.
+func (s *State) collect(c *Call, consumed uint32) (nulls bool) {
+	writes := resize(c.writes, int(consumed))
+	n := 0
+	flags, last := s.Flags, s.Last
+	for cause := range consumed {
+		var slot uint32
+		if c.causes == nil {
+			slot = c.slots[cause]
+		} else {
+			slot = c.causeAt(cause).slot
+		}
+		if f := flags[slot]; f&Dirty != 0 && last[slot] == cause {
+			writes[n] = record.Write{Cause: cause, Slot: slot}
+			n++
+			nulls = nulls || f&Present == 0
+		}
+	}
+	c.writes = writes[:n]
+	return nulls
 }
 
 func resize[T any](s []T, n int) []T {
