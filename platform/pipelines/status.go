@@ -114,7 +114,7 @@ func (s *Service) status(ctx context.Context, p *catalog.Pipeline) *weirv1.Pipel
 	if last := p.Job.Last; last != nil {
 		out.LastCheckpoint = s.checkpoint(ctx, p, *last)
 	}
-	out.CheckpointProblem = s.checkpointProblem(p)
+	out.CheckpointProblem = s.CheckpointProblem(p)
 	if status, ok := s.options.Jobs.Status(p.UID); ok && status.Waiting != "" {
 		out.Warnings = append(out.Warnings, "it waits to start: "+status.Waiting)
 	}
@@ -122,8 +122,8 @@ func (s *Service) status(ctx context.Context, p *catalog.Pipeline) *weirv1.Pipel
 	return out
 }
 
-// checkpointProblem says what keeps checkpoints from completing; empty if nothing does.
-func (s *Service) checkpointProblem(p *catalog.Pipeline) string {
+// CheckpointProblem says what keeps checkpoints from completing; empty if nothing does.
+func (s *Service) CheckpointProblem(p *catalog.Pipeline) string {
 	if stuck := s.options.Stuck(p.UID); stuck != "" {
 		return stuck
 	}
