@@ -2,17 +2,38 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 
+	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	"github.com/weirstream/weir/platform/cli"
+	"github.com/weirstream/weir/platform/cli/dev"
 	"github.com/weirstream/weir/platform/local"
 )
 
 // inProcess names what runs in this process. A command without a function refuses.
 func inProcess() cli.Local {
-	return cli.Local{RunServer: runServer, RunBounded: runBounded, RunTest: runTest}
+	return cli.Local{
+		RunServer:  runServer,
+		RunDev:     func(ctx context.Context, o cli.DevOptions) error { return dev.Run(ctx, o, runServer) },
+		RunBounded: func(ctx context.Context, o cli.RunOptions) error { return refusals(runBounded(ctx, o)) },
+		RunTest:    func(ctx context.Context, o cli.TestOptions) error { return refusals(runTest(ctx, o)) },
+	}
+}
+
+// refusals turns what the planner says of a file into what the command shows.
+func refusals(err error) error {
+	var refused *local.ProblemsError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	out := &cli.FileError{File: refused.File}
+	for _, p := range refused.Problems {
+		out.Problems = append(out.Problems, &weirv1.Problem{Message: p.Message, Hint: p.Hint, Line: uint32(p.Pos.Line), Column: uint32(p.Pos.Column)})
+	}
+	return out
 }
 
 // deadLetters is the name under which dead letters are written, if it is given
