@@ -85,6 +85,12 @@ func TestAMergeOfARangeLeavesTheRestOfItsInputs(t *testing.T) {
 	if got := shape(o.Segments); !slices.Equal(got, want) {
 		t.Errorf("after a late merge %v, want %v", got, want)
 	}
+	// So does one over a range of which its inputs have lost a part since.
+	wide := Merge{Operator: "op", Groups: AllGroups(), Inputs: o.Segments[:2], Bottom: true}
+	o.apply(Merged{wide, []SegmentRef{ref("wide", AllGroups(), 20)}})
+	if got := shape(o.Segments); !slices.Equal(got, want) {
+		t.Errorf("after a merge over too much %v, want %v", got, want)
+	}
 }
 
 func TestTheSweeperDeletesByItsRuleAlone(t *testing.T) {
