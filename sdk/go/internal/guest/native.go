@@ -4,18 +4,6 @@ package guest
 
 import "sync"
 
-// Host is what the imports do outside of a module.
-type Host interface {
-	Log(level uint32, line string)
-	Metric(kind uint32, name string, value float64)
-	StateGet(state, slot uint32, key, buf []byte) int
-	StatePut(state, slot uint32, key, value []byte)
-	StateDelete(state, slot uint32, key []byte)
-	StateAppend(state, slot uint32, value []byte)
-	StateClear(state, slot uint32)
-	StateScan(state, slot uint32, after, buf []byte) (entries, size int)
-}
-
 var (
 	// turn lets one call at a time into the module, as in a WebAssembly instance.
 	turn sync.Mutex
