@@ -90,6 +90,19 @@ func (t *Task) Stage() *jobgraph.Stage { return t.spec.Stage }
 // Busy is the time that the task has spent working since it started.
 func (t *Task) Busy() time.Duration { return time.Duration(t.busyNanos.Load()) }
 
+// Waited is the time that the task has spent waiting for those it sends to.
+func (t *Task) Waited() time.Duration {
+	sum := time.Duration(0)
+	for _, e := range t.spec.Edges {
+		for _, target := range e.Targets {
+			if w, ok := target.(interface{ Waited() time.Duration }); ok {
+				sum += w.Waited()
+			}
+		}
+	}
+	return sum
+}
+
 // Trigger asks the task for a checkpoint. Tasks with live inputs wait for the
 // barrier itself; sources, and tasks whose inputs have ended, act on it.
 func (t *Task) Trigger(b element.Barrier) error {

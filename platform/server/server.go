@@ -19,10 +19,12 @@ import (
 	"github.com/weirstream/weir/platform/embednats"
 	"github.com/weirstream/weir/platform/logbook"
 	"github.com/weirstream/weir/platform/modules"
+	"github.com/weirstream/weir/platform/pipelines"
 	"github.com/weirstream/weir/platform/server/agent"
 	"github.com/weirstream/weir/platform/server/controller"
 	"github.com/weirstream/weir/platform/storage/blob"
 	"github.com/weirstream/weir/platform/storage/blob/fileblob"
+	"github.com/weirstream/weir/platform/topics"
 	"github.com/weirstream/weir/platform/worker"
 	"github.com/weirstream/weir/raftmeta"
 	"github.com/weirstream/weir/raftmeta/catalog"
@@ -45,12 +47,15 @@ type Server struct {
 	node       *raftmeta.Node
 	controller *controller.Controller
 	agent      *agent.Agent
+	topics     *topics.Service
+	pipelines  *pipelines.Service
 	logs       *logbook.Book
 	users      *userMetrics
 	listener   net.Listener
 	http       *http.Server
 	tasks      sync.WaitGroup
 	stop       context.CancelFunc
+	closing    chan struct{} // closed when Close begins
 	lock       *os.File
 }
 
@@ -60,7 +65,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: o, logs: logbook.New(), users: newUserMetrics()}
+	s := &Server{options: o, closing: make(chan struct{}), logs: logbook.New(), users: newUserMetrics()}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -95,12 +100,14 @@ func (s *Server) start(ctx context.Context) error {
 		NewOperator: s.newOperator, NewState: newState, Reporter: s.agent,
 	}))
 	s.controller.SetWorkers(s.agent)
+	s.services()
 	if err := s.join(ctx); err != nil {
 		return err
 	}
 	s.tasks.Go(func() { s.controller.Run(running) })
 	s.tasks.Go(func() { s.agent.Run(running) })
 	s.tasks.Go(func() { s.keepHouse(running) })
+	s.tasks.Go(func() { s.pipelines.Run(running) })
 	return s.serve()
 }
 
@@ -216,6 +223,7 @@ func (s *Server) NATSURL() string {
 // Close stops tasks, then what they stand on.
 func (s *Server) Close() error {
 	var errs []error
+	close(s.closing)
 	if s.http != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), shutdownLimit)
 		if err := s.http.Shutdown(ctx); err != nil {
@@ -229,6 +237,9 @@ func (s *Server) Close() error {
 		s.stop()
 	}
 	s.tasks.Wait()
+	if s.topics != nil {
+		errs = append(errs, s.topics.Close())
+	}
 	if s.conn != nil {
 		s.conn.Close()
 	}

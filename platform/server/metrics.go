@@ -1,0 +1,61 @@
+package server
+
+import (
+	"github.com/weirstream/weir/platform/element"
+	"github.com/weirstream/weir/platform/metrics"
+	"github.com/weirstream/weir/platform/operator/source"
+	"github.com/weirstream/weir/platform/runtime"
+	"github.com/weirstream/weir/raftmeta/catalog"
+)
+
+// snapshot gathers the numbers of all pipelines.
+func (s *Server) snapshot() metrics.Snapshot {
+	var out metrics.Snapshot
+	for p := range s.node.View().Pipelines("") {
+		m := metrics.Pipeline{
+			Namespace: p.Namespace, Name: p.Name, State: string(p.Job.State), Restarts: p.Job.Restarts, User: s.users.of(p.UID),
+		}
+		m.Checkpoint.Stuck = s.agent.StuckText(p.UID) != ""
+		if last := p.Job.Last; last != nil {
+			m.Checkpoint = s.checkpointNumbers(p.UID, last, m.Checkpoint)
+		}
+		if j := s.agent.Worker().Job(p.UID); j != nil {
+			for _, t := range j.Tasks() {
+				m.Operators = append(m.Operators, operatorNumbers(t)...)
+			}
+		}
+		out.Pipelines = append(out.Pipelines, m)
+	}
+	return out
+}
+
+func (s *Server) checkpointNumbers(uid string, last *catalog.Checkpoint, c metrics.Checkpoint) metrics.Checkpoint {
+	c.ID, c.CommittedMicros = last.ID, last.Time
+	if r, ok := s.controller.Report(uid); ok && r.ID == last.ID {
+		c.DurationSeconds = r.Took.Seconds()
+		c.SizeBytes, c.TotalBytes = r.SizeBytes, r.TotalBytes
+		c.AlignSeconds, c.StopForSeconds = r.Align.Seconds(), r.Freeze.Seconds()
+	}
+	return c
+}
+
+func operatorNumbers(t *runtime.Task) []metrics.Operator {
+	var out []metrics.Operator
+	for i, m := range t.Meters() {
+		spec := &t.Stage().Operators[i]
+		w := m.WatermarkMicros.Load()
+		o := metrics.Operator{
+			ID: spec.ID, Task: t.ID().Index, First: i == 0, Source: spec.Kind == source.Kind,
+			RecordsIn: m.RecordsIn.Load(), RecordsOut: m.RecordsOut.Load(), BytesIn: m.BytesIn.Load(), BytesOut: m.BytesOut.Load(),
+			Late: m.LateRecords.Load(), DeadLetters: m.DeadLetters.Load(), Lag: m.LagRecords.Load(),
+			WatermarkMicros: w, HasWatermark: w != 0 && w != element.MinTime && w != element.MaxTime,
+			StateKeys: m.StateKeys.Load(), StateBytes: m.StateBytes.Load(), Timers: m.Timers.Load(),
+			GuestCalls: m.GuestCalls.Load(), GuestSeconds: float64(m.GuestNanos.Load()) / 1e9, GuestMemory: m.GuestBytes.Load(), GuestTraps: m.GuestTraps.Load(),
+		}
+		if o.First {
+			o.Busy, o.Waited = t.Busy().Seconds(), t.Waited().Seconds()
+		}
+		out = append(out, o)
+	}
+	return out
+}

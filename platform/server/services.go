@@ -1,0 +1,38 @@
+package server
+
+import (
+	"github.com/weirstream/weir/platform/pipelines"
+	"github.com/weirstream/weir/platform/server/agent"
+	"github.com/weirstream/weir/platform/server/controller"
+	"github.com/weirstream/weir/platform/topics"
+	"github.com/weirstream/weir/raftmeta/catalog"
+)
+
+// services makes what the API calls.
+func (s *Server) services() {
+	s.topics = topics.New(topics.Options{Node: s.node, Conn: s.conn, NATSURL: s.NATSURL(), Log: s.log(), Clock: s.options.Clock})
+	s.pipelines = pipelines.New(pipelines.Options{
+		Node: s.node, Blobs: s.blobs, Modules: s.modules, Topics: s.topics, Logs: s.logs, Jobs: s.controller, Worker: s.agent.Worker(),
+		GraphName: agent.GraphName, ManifestName: controller.ManifestName, TotalBytes: controller.TotalBytes,
+		Report: func(uid string) (pipelines.Report, bool) {
+			r, ok := s.controller.Report(uid)
+			return pipelines.Report{ID: r.ID, Took: r.Took, SizeBytes: r.SizeBytes, TotalBytes: r.TotalBytes}, ok
+		},
+		Stuck: s.agent.StuckText, Deleted: s.sweepDeleted, Warnings: s.warnings, Clock: s.options.Clock,
+	})
+	s.topics.SetUsers(s.pipelines.Users)
+}
+
+// warnings are what a pipeline should know of this server.
+func (s *Server) warnings(d catalog.Delivery) []string {
+	if d != catalog.ExactlyOnce {
+		return nil
+	}
+	if s.nats == nil {
+		return []string{"an existing NATS holds the log: exactly once holds through its power loss only with replicas or sync always; see weir doctor"}
+	}
+	if s.options.Durability != Strict {
+		return []string{"the log is synced every 100 ms: exactly once holds through the death of processes, and through a power cut with --durability strict"}
+	}
+	return nil
+}
