@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/weirstream/weir/abi/frame"
 	"github.com/weirstream/weir/abi/schema"
@@ -34,7 +35,7 @@ type Decoder struct {
 }
 
 // NewDecoder makes a decoder of a schema whose columns are some of schema.Raw's.
-// A key or value column may be utf8 instead of binary only through a cast.
+// Key and value may be utf8 instead of binary; bytes that are no UTF-8 are then refused.
 func NewDecoder(s *schema.Schema, o format.Options) (*Decoder, error) {
 	if o.TimeUnit != "" || o.Null != "" || o.Delimiter != "" || o.Header != nil {
 		return nil, ErrOptions
@@ -49,6 +50,9 @@ func NewDecoder(s *schema.Schema, o format.Options) (*Decoder, error) {
 		}
 		want := raw.Fields[part].Type
 		want.Nullable = f.Type.Nullable // fewer nulls are checked row by row
+		if f.Type.Kind == schema.Utf8 && want.Kind == schema.Binary {
+			want.Kind = schema.Utf8
+		}
 		if !f.Type.Equal(&want) {
 			return nil, fmt.Errorf("column %q is %s, want %s", f.Name, f.Type, raw.Fields[part].Type)
 		}
@@ -75,6 +79,9 @@ func (d *Decoder) fill(c *frame.ColumnBuilder, part int, rec *format.Record) err
 		v := rec.Key
 		if part == partValue {
 			v = rec.Value
+		}
+		if c.Type().Kind == schema.Utf8 && !utf8.Valid(v) {
+			return &format.Error{Column: schema.Raw().Fields[part].Name, Reason: "is not UTF-8"}
 		}
 		if absent = v == nil; !absent {
 			c.AppendBytes(v)

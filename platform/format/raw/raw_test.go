@@ -62,3 +62,22 @@ func TestWhatRawCannotHoldIsRefused(t *testing.T) {
 		t.Errorf("a record without a key: %v, %d values left", err, b.Column(0).Len())
 	}
 }
+
+func TestTextMayStandForBytesIfItIsUTF8(t *testing.T) {
+	s := schema.MustParse("value:utf8")
+	d, err := NewDecoder(s, format.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := batch.NewBuilder(s)
+	if err := d.Decode(b, &format.Record{Value: []byte("naïve")}); err != nil {
+		t.Fatal(err)
+	}
+	b.EndRow(batch.NoTime)
+	if err := d.Decode(b, &format.Record{Value: []byte{0xff}}); err == nil || err.Error() != `column "value": is not UTF-8 (byte 0)` {
+		t.Error(err)
+	}
+	if b.Rows.Rows() != 1 || b.Rows.Columns()[0].StringAt(0) != "naïve" {
+		t.Error("the row that was refused left something behind")
+	}
+}
