@@ -16,8 +16,8 @@ import (
 
 // Waits of a chaos run.
 const (
-	aimLimit   = 12 * time.Second // then a death that was aimed comes at random
-	roundTime  = 1500 * time.Millisecond
+	aimLimit   = 8 * time.Second // then a death that was aimed comes at random
+	roundTime  = 2500 * time.Millisecond // in which a round's share is fed
 	patience   = 60 * time.Second // without any output while some is expected
 	sweepLimit = 60 * time.Second
 	finalLimit = 60 * time.Second
@@ -227,11 +227,11 @@ func (c *chaos) next(ctx context.Context, i int, dead *Process) (*Process, error
 // judge waits for the rest of the output, stops the pipeline, and looks at all.
 func (c *chaos) judge(ctx context.Context, p **Process) error {
 	first, second := NewFirstStage(c.w), NewSecondStage(c.w)
-	at, err := Follow(ctx, c.nc, c.streams["reached"], patience, first.Visit, first.Done)
+	at, err := Follow(ctx, c.nc, c.streams["reached"], 0, patience, first.Visit, first.Done)
 	if err != nil {
 		return errors.Join(fmt.Errorf("%d of %d rows of the first stage: %w", first.Rows, c.w.Records, err), first.Problem.orNil(), c.status(ctx))
 	}
-	at2, err := Follow(ctx, c.nc, c.streams["totals"], patience, second.Visit, second.Done)
+	at2, err := Follow(ctx, c.nc, c.streams["totals"], 0, patience, second.Visit, second.Done)
 	if err != nil {
 		return errors.Join(fmt.Errorf("%d of %d rows of the second stage: %w", second.Rows, c.w.Records, err), second.Problem.orNil(), c.status(ctx))
 	}

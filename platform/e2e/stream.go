@@ -104,11 +104,11 @@ func parseMessage(msg jetstream.Msg, sequence uint64) (Message, error) {
 	return m, nil
 }
 
-// Follow reads a topic as it grows until done says that it is enough, or nothing
-// has come for as long as patience.
-func Follow(ctx context.Context, nc *nats.Conn, stream string, patience time.Duration, visit func(Message) error, done func() bool) (last uint64, err error) {
-	quiet := time.Now()
-	for {
+// Follow reads a topic behind a sequence as it grows until done says that it is
+// enough, or nothing has come for as long as patience.
+func Follow(ctx context.Context, nc *nats.Conn, stream string, after uint64, patience time.Duration, visit func(Message) error, done func() bool) (last uint64, err error) {
+	last = after
+	for quiet := time.Now(); ; {
 		before := last
 		last, err = ReadStream(ctx, nc, stream, last+1, visit)
 		if err != nil {
