@@ -2,12 +2,15 @@ package cli
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 )
 
@@ -188,4 +191,16 @@ func BenchmarkPublishFrames(b *testing.B) {
 		close(stop)
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "records/s")
+}
+
+func TestWhatBothSidesWereDoingIsSaidOnce(t *testing.T) {
+	for _, c := range []struct{ doing, message, want string }{
+		{`read topic "x"`, `read topic "x": there is none: not found`, `read topic "x": there is none`},
+		{`read topic "x"`, `there is none`, `read topic "x": there is none`},
+	} {
+		err := explain(fmt.Errorf("%s: %w", c.doing, connect.NewError(connect.CodeNotFound, errors.New(c.message))))
+		if err.text != c.want || err.exit != ExitNotFound {
+			t.Errorf("%q, exit %d", err.text, err.exit)
+		}
+	}
 }

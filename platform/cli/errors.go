@@ -103,10 +103,18 @@ func explainWire(err error, wire *connect.Error) *failure {
 	return f
 }
 
-// plain is the error's text without the code that Connect puts before it.
+// plain is the error's text without the code that Connect puts before it, and
+// without saying twice what both sides were doing.
 func plain(err error, wire *connect.Error) string {
-	text := strings.Replace(err.Error(), wire.Error(), wire.Message(), 1)
-	return strings.TrimSpace(text)
+	message := wire.Message()
+	if wire.Code() == connect.CodeNotFound {
+		message = strings.TrimSuffix(message, ": not found") // the words before say so
+	}
+	doing, _, _ := strings.Cut(err.Error(), wire.Error())
+	if strings.HasPrefix(message, strings.TrimSuffix(doing, ": ")) {
+		return message
+	}
+	return strings.TrimSpace(doing + message)
 }
 
 // problemOf finds the hint that a server attached to its error.
