@@ -208,6 +208,39 @@ func TestARecordWithoutEndIsAnErrorWithItsLine(t *testing.T) {
 	}
 }
 
+func TestAWaitForStandardInputEndsWithItsContext(t *testing.T) {
+	in, out := io.Pipe()
+	defer out.Close()
+	s := sourceOf(t, "json", SourceConfig{Path: Stdio, Stdin: in})
+	waiting, err := sourceOf(t, "csv", SourceConfig{Path: Stdio, Stdin: in, Header: true}).Open(t.Context(), connector.Split{ID: Stdio}, nil)
+	if err != nil {
+		t.Fatal(err) // it must not wait for the header
+	}
+	if err := waiting.Close(); err != nil {
+		t.Fatal(err)
+	}
+	in, out = io.Pipe()
+	s = sourceOf(t, "json", SourceConfig{Path: Stdio, Stdin: in})
+	r, err := s.Open(t.Context(), connector.Split{ID: Stdio}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = out.Write([]byte(jsonLines(0, 1))) }()
+	f, err := r.Next(t.Context()) // without waiting for more than there is
+	if err != nil || f.Batch.Len() != 1 {
+		t.Fatal(err)
+	}
+	f.Batch.Release()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(time.Millisecond, cancel)
+	if _, err := r.Next(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func FuzzPosition(f *testing.F) {
 	f.Add([]byte(`{"offset":5,"line":2}`))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -43,6 +43,7 @@ type reader struct {
 	cfg     SourceConfig
 	name    string
 	file    *os.File // nil for standard input
+	pump    *pump    // of standard input
 	in      *bufio.Reader
 	pos     position
 	builder *batch.Builder
@@ -72,7 +73,8 @@ func (r *reader) start(from position) error {
 		if from.Offset > 0 {
 			return fmt.Errorf("%w: standard input cannot be read again from byte %d: run anew, or read from a file", connector.ErrPermanent, from.Offset)
 		}
-		in = r.cfg.Stdin
+		r.pump = newPump(r.cfg.Stdin)
+		in = r.pump
 	} else {
 		var err error
 		if r.file, err = os.Open(r.name); err != nil {
@@ -88,6 +90,17 @@ func (r *reader) start(from position) error {
 		in = z
 	}
 	r.in = bufio.NewReaderSize(in, readBuffer)
+	if r.pump != nil {
+		return nil // its first line may be long in coming: Next waits for it
+	}
+	if err := r.begin(); err != nil {
+		return err
+	}
+	return r.skip(from)
+}
+
+// begin reads the header and makes the decoder.
+func (r *reader) begin() error {
 	var header []string
 	if r.cfg.Header {
 		first, err := r.next()
@@ -103,10 +116,8 @@ func (r *reader) start(from position) error {
 		}
 	}
 	var err error
-	if r.decoder, err = r.cfg.NewDecoder(header); err != nil {
-		return err
-	}
-	return r.skip(from)
+	r.decoder, err = r.cfg.NewDecoder(header)
+	return err
 }
 
 // skip goes to the position; compressed files are read up to it.
@@ -193,6 +204,14 @@ func (r *reader) Next(ctx context.Context) (connector.Fetch, error) {
 	if err := ctx.Err(); err != nil {
 		return connector.Fetch{}, err
 	}
+	if r.pump != nil {
+		r.pump.done = ctx.Done()
+	}
+	if r.decoder == nil {
+		if err := r.begin(); err != nil {
+			return connector.Fetch{}, fmt.Errorf("read %s: %w", r.name, err)
+		}
+	}
 	var fetch connector.Fetch
 	begin := r.pos.Offset
 	for taken := 0; taken < maxBatchRows && r.pos.Offset-begin < maxBatchBytes; {
@@ -249,6 +268,10 @@ func (r *reader) Position() connector.Position {
 
 // Close closes the file.
 func (r *reader) Close() error {
+	if r.pump != nil {
+		close(r.pump.gone)
+		r.pump = nil
+	}
 	if r.file == nil {
 		return nil
 	}

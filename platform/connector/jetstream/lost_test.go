@@ -253,6 +253,34 @@ func TestAReaderWhoseConsumerIsDeletedGoesOnWithoutLossOrRepetition(t *testing.T
 	}
 }
 
+func TestAMessageMissedOnTheWayIsFetchedAgainInItsPlace(t *testing.T) {
+	nc := serve(t)
+	topic := create(t, nc, Topic{Name: "t", Partitions: 1, Layout: Records})
+	p := publisherOf(t, nc, topic)
+	r := openSplit(t, sourceOf(t, nc, SourceConfig{Topic: topic}), 0, nil)
+	var want []string
+	for i := range 20 {
+		want = append(want, fmt.Sprint("-=", i))
+		publishAll(t, p, Record{Value: fmt.Append(nil, i)})
+	}
+	f := r.(*reader).feed
+	m, d, err := f.next(within(t), time.Second)
+	if err != nil || d.stream != 1 || string(m.Data) != "0" {
+		t.Fatal(err)
+	}
+	<-f.msgs // the second one never arrives
+	for i := uint64(2); i <= 20; i++ {
+		m, d, err := f.next(within(t), 5*time.Second)
+		if errors.Is(err, errQuiet) {
+			i--
+			continue
+		}
+		if err != nil || d.stream != i || "-="+string(m.Data) != want[i-1] {
+			t.Fatalf("%v %v %v, want %s", m, d, err, want[i-1])
+		}
+	}
+}
+
 func TestAPositionOfALaterVersionIsReadAndNonsenseIsRefused(t *testing.T) {
 	p, err := parsePosition([]byte(`{"incarnation":3,"sequence":9,"row":2,"time":17,"new":{"x":1}}`))
 	if err != nil || p != (position{3, 9, 2, 17}) {

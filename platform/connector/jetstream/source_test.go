@@ -170,7 +170,7 @@ func TestKeysValuesTimesAndHeadersSurviveWhateverTheirBytes(t *testing.T) {
 				if f.Batch.Time(i) != c[rawTime].IntAt(i) {
 					t.Errorf("%s: time %d, column %d", layout, f.Batch.Time(i), c[rawTime].IntAt(i))
 				}
-				got = append(got, Record{rec.key, cloneBytes(rec.value), rec.timeMicros, rec.headers})
+				got = append(got, cloneRecord(rec).public())
 			}
 			f.Batch.Release()
 		}
