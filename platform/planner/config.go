@@ -4,14 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/weirstream/weir/abi/schema"
 	"github.com/weirstream/weir/platform/connector"
 	connectors "github.com/weirstream/weir/platform/connector/all"
 	"github.com/weirstream/weir/platform/connector/jetstream"
 	"github.com/weirstream/weir/platform/operator/sink"
 	"github.com/weirstream/weir/platform/operator/source"
-	"github.com/weirstream/weir/platform/planner/pipelinefile"
-	"github.com/weirstream/weir/raftmeta/jobgraph"
 )
 
 // Kinds of operators and of connectors that the planner names.
@@ -140,60 +137,4 @@ func encode(v any) json.RawMessage {
 		panic(fmt.Sprintf("planner: options are plain data: %v", err))
 	}
 	return b
-}
-
-// native is a planned native operator.
-type native struct {
-	config  any
-	state   []jobgraph.State
-	outputs []*schema.Schema
-}
-
-// natives makes plans of native operators by kind.
-var natives = map[string]func(config json.RawMessage, inputs []*schema.Schema, key []string) (native, error){}
-
-// native resolves an operator of a kind that Weir itself has.
-func (l *logical) native(n *node) {
-	o := n.operator
-	build, ok := natives[o.Kind.Value]
-	if !ok {
-		var kinds []string
-		for k := range natives {
-			kinds = append(kinds, k)
-		}
-		l.problem(o.Kind.Pos, orElse(pipelinefile.Suggest(o.Kind.Value, kinds), "use a function of a module"), "there is no operator kind %q", o.Kind.Value)
-		return
-	}
-	var inputs []*schema.Schema
-	for _, in := range o.Inputs {
-		from, ok := l.port(in.From)
-		if !ok {
-			return
-		}
-		n.inputs = append(n.inputs, from)
-		inputs = append(inputs, from.node.outputs[from.output].schema)
-	}
-	var key []string
-	for _, k := range o.Key {
-		key = append(key, k.Value)
-	}
-	p, err := build(o.Config, inputs, key)
-	if err != nil {
-		l.problem(n.pos, "", "operator %s: %v", n.name, err)
-		return
-	}
-	n.native = p
-	n.letters = false // native operators refuse nothing
-	for i, s := range p.outputs {
-		out := output{schema: s}
-		if i > 0 {
-			out.name = fmt.Sprint(i)
-		}
-		n.outputs = append(n.outputs, out)
-	}
-	if len(key) > 0 {
-		for range inputs {
-			n.key = append(n.key, key)
-		}
-	}
 }

@@ -25,7 +25,7 @@ type node struct {
 	letters     bool // it may have dead letters, which are its last output
 	module      Module
 	function    *manifest.Function
-	native      native
+	native      native.Plan
 	done, busy  bool // while outputs are resolved
 }
 
@@ -39,6 +39,8 @@ type port struct {
 type output struct {
 	name   string // of a side output; "" for the main one
 	schema *schema.Schema
+	// changelog: rows may take back earlier ones.
+	changelog bool
 }
 
 // logical is a pipeline whose names are resolved.

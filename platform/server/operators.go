@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/weirstream/weir/platform/operator"
+	"github.com/weirstream/weir/platform/operator/aggregate"
 	"github.com/weirstream/weir/platform/operator/sink"
 	"github.com/weirstream/weir/platform/operator/source"
 	"github.com/weirstream/weir/platform/operator/udf"
@@ -18,7 +19,8 @@ import (
 // newOperator makes an operator of a kind: the table of all kinds that there are.
 func (s *Server) newOperator(kind string) (operator.Operator, error) {
 	table := map[string]func() operator.Operator{
-		source.Kind: func() operator.Operator { return source.New(source.Deps{Open: s.openSource}) },
+		aggregate.Kind: func() operator.Operator { return aggregate.New() },
+		source.Kind:    func() operator.Operator { return source.New(source.Deps{Open: s.openSource}) },
 		sink.Kind: func() operator.Operator {
 			return sink.New(sink.Deps{Open: s.openSink, SyncInterval: s.syncInterval()})
 		},
