@@ -23,9 +23,9 @@ const DefaultSyncInterval = 100 * time.Millisecond
 
 // Limits and waits of the embedded server.
 const (
-	// MaxPayloadBytes is the largest message: a frame of one record of 8 MiB
-	// with its headers still fits.
-	MaxPayloadBytes = 9 << 20
+	// MaxPayloadBytes is the largest message, headers included: the most that
+	// NATS takes without a warning.
+	MaxPayloadBytes = 8 << 20
 	maxPendingBytes = 256 << 20
 	readyWait       = 10 * time.Second
 	readyStep       = 50 * time.Millisecond

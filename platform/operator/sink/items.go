@@ -38,16 +38,35 @@ func makeItems(w connector.WriterID, txns []connector.Transaction, state []byte)
 		items = append(items, snapshot.Item{Kind: snapshot.KindTransaction, Key: w.String(), Data: data})
 	}
 	if state != nil {
-		items = append(items, snapshot.Item{Kind: KindWriterState, Key: w.String(), Data: [][]byte{state}})
+		owner, err := json.Marshal(w)
+		if err != nil {
+			return nil, fmt.Errorf("state of writer %s: %w", w, err)
+		}
+		items = append(items, snapshot.Item{Kind: KindWriterState, Key: w.String(), Data: [][]byte{owner, state}})
 	}
 	return items, nil
 }
 
-func readItems(items []snapshot.Item) (txns []connector.Transaction, states [][]byte, err error) {
+// readItems gives the transactions, which are dealt to one task each, and the
+// states that fall to this task: every task is given all of them, and that of
+// writer i falls to task i modulo parallelism.
+func readItems(items []snapshot.Item, task, parallelism int) (txns []connector.Transaction, states [][]byte, err error) {
 	for _, it := range items {
 		switch it.Kind {
 		case KindWriterState:
-			states = append(states, it.Data...)
+			if len(it.Data) != 2 {
+				return nil, nil, fmt.Errorf("restore state of writer %s: %d parts, want two", it.Key, len(it.Data))
+			}
+			var owner connector.WriterID
+			if err := json.Unmarshal(it.Data[0], &owner); err != nil {
+				return nil, nil, fmt.Errorf("restore state of writer %s: %w", it.Key, err)
+			}
+			if owner.Task < 0 {
+				return nil, nil, fmt.Errorf("restore state of writer %s: task %d", it.Key, owner.Task)
+			}
+			if owner.Task%parallelism == task {
+				states = append(states, it.Data[1])
+			}
 		case snapshot.KindTransaction:
 			some, err := readTransactions(it)
 			if err != nil {

@@ -96,7 +96,7 @@ func (o *Operator) Open(ctx *operator.Context) error {
 	if o.config.Guarantee == connector.AtLeastOnce {
 		o.pusher, _ = o.writer.(connector.Pusher)
 	}
-	restored, states, err := readItems(ctx.Restored)
+	restored, states, err := readItems(ctx.Restored, ctx.Task, ctx.Parallelism)
 	if err != nil {
 		return err
 	}

@@ -239,7 +239,7 @@ func TestOutputIsPublishedWhenItsCheckpointIsCommittedAndTheNextWaitsForThat(t *
 	if second.Ready == nil || closed(second.Ready) {
 		t.Error("the snapshot of epoch 2 may be acknowledged before epoch 1 is published")
 	}
-	if txns, _, err := readItems(second.Items); err != nil || len(txns) != 1 || txns[0].Checkpoint != 2 {
+	if txns, _, err := readItems(second.Items, 0, 1); err != nil || len(txns) != 1 || txns[0].Checkpoint != 2 {
 		t.Errorf("epoch 2 holds %v, %v", txns, err)
 	}
 	close(release)
@@ -272,7 +272,7 @@ func TestACheckpointThatWasGivenUpIsCarriedByTheNext(t *testing.T) {
 	if s.Ready != nil {
 		t.Error("epoch 2 waits for a checkpoint that was given up")
 	}
-	txns, _, err := readItems(s.Items)
+	txns, _, err := readItems(s.Items, 0, 1)
 	if err != nil || len(txns) != 2 || txns[0].Checkpoint != 1 || txns[1].Checkpoint != 2 || len(s.Items) != 1 {
 		t.Fatalf("%v %v", txns, err)
 	}
@@ -423,8 +423,34 @@ func TestAtLeastOnceOutputIsThereWithoutACheckpointWithinItsLinger(t *testing.T)
 
 func TestDamagedTransactionItemsAreRefused(t *testing.T) {
 	for _, data := range [][][]byte{nil, {[]byte("{")}, {[]byte(`[{"chunks":2}]`), {1}}, {[]byte(`[]`), {1}}, {[]byte(`[{"chunks":-1}]`)}} {
-		if _, _, err := readItems([]snapshot.Item{{Kind: snapshot.KindTransaction, Key: "k", Data: data}}); err == nil {
+		if _, _, err := readItems([]snapshot.Item{{Kind: snapshot.KindTransaction, Key: "k", Data: data}}, 0, 1); err == nil {
 			t.Errorf("%q is accepted", data)
+		}
+	}
+}
+
+func TestAWritersStateFallsToOneTaskWhateverTheParallelism(t *testing.T) {
+	var items []snapshot.Item
+	for task := range 3 {
+		some, err := makeItems(connector.WriterID{Pipeline: "p", Sink: "s", Task: task}, nil, []byte{byte(task)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		items = append(items, some...)
+	}
+	for parallelism := 1; parallelism <= 5; parallelism++ {
+		count := map[byte]int{}
+		for task := range parallelism {
+			_, states, err := readItems(items, task, parallelism)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range states {
+				count[s[0]]++
+			}
+		}
+		if count[0] != 1 || count[1] != 1 || count[2] != 1 {
+			t.Errorf("parallelism %d: %v", parallelism, count)
 		}
 	}
 }
