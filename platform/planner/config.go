@@ -9,6 +9,7 @@ import (
 	"github.com/weirstream/weir/platform/connector/jetstream"
 	"github.com/weirstream/weir/platform/operator/sink"
 	"github.com/weirstream/weir/platform/operator/source"
+	"github.com/weirstream/weir/platform/planner/pipelinefile"
 )
 
 // Kinds of operators and of connectors that the planner names.

@@ -8,6 +8,7 @@ import (
 	"github.com/weirstream/weir/abi/manifest"
 	"github.com/weirstream/weir/abi/schema"
 	connectors "github.com/weirstream/weir/platform/connector/all"
+	"github.com/weirstream/weir/platform/operator/native"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
 )
 
