@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/weirstream/weir/platform/cli"
 	"github.com/weirstream/weir/platform/cli/scaffold"
@@ -95,5 +99,84 @@ func TestABoundedRunTellsDeadLettersApart(t *testing.T) {
 	}
 	if text, err := os.ReadFile(gaveUp); err != nil || string(text) != `{"id":"b","start":"2026-01-05T10:00:00Z"}`+"\n" {
 		t.Errorf("%s%v", text, err)
+	}
+}
+
+// shared is a buffer that the command writes while the test reads.
+type shared struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *shared) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// wait wants a text within a deadline.
+func (s *shared) wait(t *testing.T, want string) {
+	t.Helper()
+	have := ""
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
+		if have = s.text(); strings.Contains(have, want) {
+			return
+		}
+	}
+	t.Fatalf("%q did not come; what came:\n%s", want, have)
+}
+
+func TestDevKeepsStateThroughAnEdit(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "clicks")
+	if _, errs, exit := weir(t, "", "init", "--lang", "c", "--template", "keyed", dir); exit != 0 {
+		t.Fatal(errs)
+	}
+	input := filepath.Join(dir, "testdata", "first", "input.jsonl")
+	ctx, cancel := context.WithCancel(t.Context())
+	var out, errs shared
+	ended := make(chan int, 1)
+	go func() {
+		ended <- cli.Main(ctx, []string{"dev", dir, "--topic", "clicks=" + input}, cli.Env{
+			Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
+			Getenv: func(string) string { return "" }, Build: build(), Local: inProcess(),
+		})
+	}()
+	out.wait(t, `counts {"user":"ann","clicks":3}`)
+
+	source := filepath.Join(dir, "main.c")
+	text, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(source, bytes.Replace(text, []byte("s->clicks++"), []byte("s->clicks += 10"), 1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	errs.wait(t, "applied clicks revision 2")
+	f, err := os.OpenFile(input, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The first clicks may still meet the old revision, which counts by one.
+	added := regexp.MustCompile(`"user":"ann","clicks":1[3-9]}`)
+	for end := time.Now().Add(time.Minute); !added.MatchString(out.text()); <-time.After(time.Second) {
+		if time.Now().After(end) {
+			t.Fatalf("the new revision does not go on from the old one's state:\n%s", out.text())
+		}
+		if _, err := f.WriteString(`{"user":"ann","page":"/late","at":"2026-01-05T09:03:00Z"}` + "\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if exit := <-ended; exit != 0 {
+		t.Errorf("exit %d", exit)
 	}
 }
