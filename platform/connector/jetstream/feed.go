@@ -39,6 +39,8 @@ type feed struct {
 	heard    time.Time // when something came last, or a wait for it began
 	busy     bool      // something came without waiting since then
 	timer    *time.Timer
+
+	reconnects uint64 // of the connection, when the consumer was made
 }
 
 // errQuiet says that nothing came for a while.
@@ -66,7 +68,7 @@ func (f *feed) start(ctx context.Context, from startAt) error {
 	if f.sub, err = f.nc.ChanSubscribe(f.inbox+"*", f.msgs); err != nil {
 		return fmt.Errorf("open partition %d of topic %s: %w", f.partition, f.topic.Name, err)
 	}
-	f.heard = time.Now()
+	f.heard, f.reconnects = time.Now(), f.nc.Stats().Reconnects
 	return f.ask()
 }
 
@@ -118,7 +120,7 @@ func (f *feed) next(ctx context.Context, wait time.Duration) (*nats.Msg, deliver
 		}
 		if d.consumer != f.expect {
 			// A message was missed on the way: begin again behind the last one.
-			if err := f.start(ctx, startAt{sequence: f.last + 1}); err != nil {
+			if err := f.restart(ctx); !errors.Is(err, errQuiet) || wait <= 0 {
 				return nil, delivery{}, err
 			}
 			continue
@@ -153,11 +155,9 @@ func (f *feed) receive(ctx context.Context, wait time.Duration) (*nats.Msg, erro
 		return nil, context.Cause(ctx)
 	case <-f.timer.C:
 	}
-	if time.Since(f.heard) > 3*pullHeartbeat {
-		// The consumer is gone, or its server: an answer would have come.
-		if err := f.start(ctx, startAt{sequence: f.last + 1}); err != nil {
-			return nil, err
-		}
+	if time.Since(f.heard) > 3*pullHeartbeat || f.nc.Stats().Reconnects != f.reconnects {
+		// The consumer is gone, or its server was: consumers live in its memory.
+		return nil, f.restart(ctx)
 	}
 	return nil, errQuiet
 }
@@ -183,15 +183,16 @@ func (f *feed) status(ctx context.Context, m *nats.Msg) error {
 	return nil
 }
 
-// restart comes after the consumer was lost. That the stream was lost with it
-// is for the reader's checks to find out.
+// restart begins again behind the last message given. If the server does not
+// answer it is tried again after the next wait, and the reader's checks say so;
+// a stream that is gone is an error. It never returns nil.
 func (f *feed) restart(ctx context.Context) error {
 	err := f.start(ctx, startAt{sequence: f.last + 1})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if errors.Is(err, ErrNoTopic) {
 		return err
-	}
-	if err != nil {
-		return fmt.Errorf("read on after the consumer was lost: %w", err)
 	}
 	return errQuiet
 }

@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	nats_js "github.com/nats-io/nats.go/jetstream"
 	"github.com/weirstream/weir/platform/connector"
+	"github.com/weirstream/weir/platform/embednats"
 )
 
 // quick lets readers check as often as they can.
@@ -250,6 +252,40 @@ func TestAReaderWhoseConsumerIsDeletedGoesOnWithoutLossOrRepetition(t *testing.T
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%v\nwant %v", got, want)
+	}
+}
+
+func TestAReaderGoesOnWhenAnOutsideServerComesBack(t *testing.T) {
+	o := embednats.Options{DataDir: t.TempDir(), Listen: "127.0.0.1:0"}
+	server, err := embednats.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Listen = strings.TrimPrefix(server.URL(), "nats://")
+	nc, err := embednats.ConnectExternal(server.URL(), t.Name(), nats.ReconnectWait(10*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	topic := create(t, nc, Topic{Name: "t", Partitions: 1, Layout: Records})
+	publishAll(t, publisherOf(t, nc, topic), Record{Value: []byte("before")})
+	r := openSplit(t, sourceOf(t, nc, SourceConfig{Topic: topic, CheckInterval: 20 * time.Millisecond}), 0, nil)
+	if rows, _, _ := readUntilDrained(t, r); !slices.Equal(rows, []string{"-=before"}) {
+		t.Fatalf("%v", rows)
+	}
+	server.Close()
+	if server, err = embednats.Start(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	for deadline := time.Now().Add(10 * time.Second); !nc.IsConnected(); {
+		if time.Now().After(deadline) {
+			t.Fatal("the client does not find its server again")
+		}
+	}
+	publishAll(t, publisherOf(t, nc, topic), Record{Value: []byte("after")})
+	if rows, _, _ := readUntilDrained(t, r); !slices.Equal(rows, []string{"-=after"}) {
+		t.Errorf("%v", rows)
 	}
 }
 
