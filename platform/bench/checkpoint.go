@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
+)
+
+const checkpointKeys = 1_000_000
+
+// runCheckpoint compares a flow over a million keys with a checkpoint every
+// second to the same with one a minute.
+func runCheckpoint(ctx context.Context, c *config) error {
+	for _, dirty := range []struct {
+		what string
+		key  func(*rand.Rand, int) int64
+	}{
+		{"a tenth dirty a second", func(rng *rand.Rand, i int) int64 {
+			// The keys in use move on by a hundred thousand every million records.
+			return (int64(i/1_000_000)*100_000 + rng.Int64N(100_000)) % checkpointKeys
+		}},
+		{"uniform", func(rng *rand.Rand, _ int) int64 { return rng.Int64N(checkpointKeys) }},
+	} {
+		if err := checkpointFlows(ctx, c, dirty.what, dirty.key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkpointFlows(ctx context.Context, c *config, what string, key func(*rand.Rand, int) int64) error {
+	r, err := newRig(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	if err := r.push(ctx, "count_sum", "sdk/c/bench/count_sum.wasm"); err != nil {
+		return err
+	}
+	in, err := r.topic(ctx, "in", weirv1.Layout_LAYOUT_FRAMES)
+	if err != nil {
+		return err
+	}
+	n := 0
+	if err := fill(ctx, r, in, c.records, func(rng *rand.Rand, i int) int64 {
+		if i < checkpointKeys { // every key once, so that the state is there
+			n++
+			return int64(i)
+		}
+		return key(rng, i)
+	}); err != nil {
+		return err
+	}
+	rates := map[string][]float64{}
+	worst := 0.0
+	for round := range c.rounds {
+		for _, interval := range []string{"60s", "1s"} {
+			watching, stop := context.WithCancel(ctx)
+			freeze := make(chan float64, 1)
+			go func() { freeze <- watchFreeze(watching, r.server.URL()) }()
+			rate, _, err := flow(ctx, r, c, fmt.Sprintf("cp-%s-%d", interval, round), `{module: count_sum, function: count_sum, input: in}`, interval)
+			stop()
+			if f := <-freeze; interval == "1s" {
+				worst = max(worst, f)
+			}
+			if err != nil {
+				return err
+			}
+			rates[interval] = append(rates[interval], rate)
+		}
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	slow, fast := median(rates["1s"]), median(rates["60s"])
+	fmt.Printf("%-24s %8.0f records/s every second, %8.0f once a minute: %.1f %% lost; longest freeze of a task %.2f ms\n", what, slow, fast, 100*(1-slow/fast), worst*1000)
+	return nil
+}
+
+// watchFreeze follows the metric of the longest freeze until ctx ends.
+func watchFreeze(ctx context.Context, url string) float64 {
+	worst := 0.0
+	for {
+		select {
+		case <-ctx.Done():
+			return worst
+		case <-time.After(200 * time.Millisecond):
+		}
+		resp, err := http.Get(url + "/metrics")
+		if err != nil {
+			continue
+		}
+		lines := bufio.NewScanner(resp.Body)
+		for lines.Scan() {
+			if line := lines.Text(); strings.HasPrefix(line, "weir_checkpoint_freeze_seconds{") {
+				if v, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64); err == nil {
+					worst = max(worst, v)
+				}
+			}
+		}
+		resp.Body.Close()
+	}
+}

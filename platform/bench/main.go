@@ -1,0 +1,67 @@
+// Command bench measures what docs/benchmarks.md reports, each figure with its
+// baseline in the same run, through the product as it is: a server in this
+// process, its API, topics in its embedded NATS. It must not know shortcuts.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// scenario is one group of figures.
+type scenario struct {
+	name string
+	what string
+	run  func(context.Context, *config) error
+}
+
+var scenarios = []scenario{
+	{"publish", "publishing through our client, in frames and one record a message", runPublish},
+	{"flow", "topic to topic through one keyed operator: native, C and Go", runFlow},
+	{"latency", "20,000 records a second, from publishing to reading", runLatency},
+	{"checkpoint", "a million keys, a tenth of them dirty every second", runCheckpoint},
+	{"process", "start, idle and restart of a real process", runProcess},
+}
+
+// config is what the flags say.
+type config struct {
+	records int
+	rounds  int
+	profile string
+}
+
+func main() {
+	var c config
+	only := flag.String("only", "", "comma-separated scenarios; empty: all")
+	flag.IntVar(&c.records, "records", 4_000_000, "records of a flow")
+	flag.IntVar(&c.rounds, "rounds", 3, "rounds, of which the median counts")
+	flag.StringVar(&c.profile, "profile", "", "write a CPU profile of the flows to this file")
+	flag.Usage = func() {
+		fmt.Fprintln(os.Stderr, "usage: bench [flags]\n\nscenarios:")
+		for _, s := range scenarios {
+			fmt.Fprintf(os.Stderr, "  %-12s %s\n", s.name, s.what)
+		}
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	fmt.Printf("%s/%s, %d CPUs, %s\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
+	for _, s := range scenarios {
+		if *only != "" && !slices.Contains(strings.Split(*only, ","), s.name) {
+			continue
+		}
+		fmt.Printf("\n== %s: %s\n", s.name, s.what)
+		if err := s.run(ctx, &c); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", s.name, err)
+			os.Exit(1)
+		}
+	}
+}
