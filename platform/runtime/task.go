@@ -188,7 +188,14 @@ func (t *Task) runSource(ctx context.Context) error {
 	timer := time.NewTimer(TickEvery)
 	defer timer.Stop()
 	start := time.Now()
+	fired := start
 	for {
+		if now := time.Now(); now.Sub(fired) >= TickEvery/2 { // also while the source never rests
+			fired = now
+			if err := t.fireTimers(); err != nil {
+				return err
+			}
+		}
 		select {
 		case b := <-t.control:
 			if err := t.onTrigger(b); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/weirstream/weir/abi/schema"
 	"github.com/weirstream/weir/platform/connector"
@@ -19,14 +18,11 @@ func (s *Server) environment() connectors.Environment {
 
 // findTopic looks a topic up in the catalog.
 func (s *Server) findTopic(_ context.Context, namespace, name string) (jetstream.Topic, error) {
-	t, ok := s.node.View().Topic(namespace, name)
+	t, ok := s.topics.Topic(namespace, name)
 	if !ok {
-		return jetstream.Topic{}, fmt.Errorf("there is no topic %s in namespace %s: %w", name, namespace, connector.ErrPermanent)
+		return t, fmt.Errorf("there is no topic %s in namespace %s: %w", name, namespace, connector.ErrPermanent)
 	}
-	return jetstream.Topic{
-		Namespace: t.Namespace, Name: t.Name, Partitions: t.Partitions, Layout: jetstream.Layout(t.Layout), Stream: t.Stream,
-		Incarnation: t.Incarnation, Replicas: t.Replicas, MaxAge: time.Duration(t.Retention.MaxAgeMs) * time.Millisecond, MaxBytes: t.Retention.MaxBytes,
-	}.Normalize(), nil
+	return t, nil
 }
 
 func (s *Server) openSource(ctx context.Context, kind string, options json.RawMessage, rows *schema.Schema) (connector.Source, error) {

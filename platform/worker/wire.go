@@ -136,6 +136,9 @@ func (j *Job) items(op *jobgraph.Operator, task, parallelism int) ([]snapshot.It
 	dealt := 0
 	for _, ref := range itemsOf(j.start.Manifest, op.ID) {
 		if ref.Kind == snapshot.KindTransaction {
+			if j.start.Published {
+				continue
+			}
 			dealt++
 			if (dealt-1)%parallelism != task {
 				continue

@@ -78,6 +78,9 @@ type Start struct {
 	Manifest *snapshot.Manifest // nil: a first start
 	// RestoredFrom is the manifest's checkpoint id.
 	RestoredFrom uint64
+	// Published: that checkpoint's output is visible already, so its
+	// transactions need not, and must not, be looked at again.
+	Published bool
 }
 
 // Worker runs jobs.

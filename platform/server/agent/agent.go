@@ -251,7 +251,7 @@ func (a *Agent) spec(ctx context.Context, p *catalog.Pipeline) (worker.Start, er
 		return s, fmt.Errorf("read graph: %w", err)
 	}
 	if last := p.Job.Last; last != nil {
-		s.RestoredFrom = last.ID
+		s.RestoredFrom, s.Published = last.ID, !p.Job.Unpublished()
 		s.Manifest, err = snapshot.ReadManifest(ctx, a.options.Blobs, controller.ManifestName(p.UID, *last), snapshot.Digest(last.Manifest))
 		if err != nil {
 			return s, fmt.Errorf("read checkpoint %d: %w", last.ID, err)
