@@ -5,6 +5,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/weirstream/weir/abi"
 	"github.com/weirstream/weir/abi/manifest"
 	"github.com/weirstream/weir/abi/schema"
 	connectors "github.com/weirstream/weir/platform/connector/all"
@@ -26,6 +27,7 @@ type node struct {
 	letters     bool // it may have dead letters, which are its last output
 	module      Module
 	function    *manifest.Function
+	kind        string // of a native operator
 	native      native.Plan
 	done, busy  bool // while outputs are resolved
 }
@@ -203,7 +205,8 @@ func (l *logical) operator(n *node) {
 	}
 	n.module, n.function = m, f
 	for i := range f.Outputs {
-		out := output{schema: f.Outputs[i].Schema()}
+		// What a function that handles changes gives out are changes.
+		out := output{schema: f.Outputs[i].Schema(), changelog: m.Manifest.Needs(f, abi.CapabilityChangelog)}
 		if i > 0 {
 			out.name = f.Outputs[i].Name
 		}
@@ -242,8 +245,7 @@ func (l *logical) functionInputs(n *node, f *manifest.Function) {
 		if !ok {
 			continue
 		}
-		n.inputs[i] = from
-		l.fits(in.From.Pos, from, f, i)
+		n.inputs[i] = l.fit(in.From.Pos, from, n, i)
 	}
 	for i := range n.inputs {
 		if n.inputs[i].node == nil && len(l.problems) == 0 {
@@ -251,26 +253,6 @@ func (l *logical) functionInputs(n *node, f *manifest.Function) {
 		}
 		if f.Keyed() {
 			n.key = append(n.key, f.Inputs[i].Key)
-		}
-	}
-}
-
-// fits checks that the columns which a function declares come.
-func (l *logical) fits(pos pipelinefile.Pos, from port, f *manifest.Function, input int) {
-	have := from.node.outputs[from.output].schema
-	want := f.Inputs[input].Schema()
-	for i := range want.Fields {
-		w := want.Fields[i]
-		at := have.Index(w.Name)
-		if at < 0 {
-			l.problem(pos, pipelinefile.Suggest(w.Name, have.Names()), "input %s of function %s wants the column %s:%s, which %s does not have", f.Inputs[input].Name, f.Name, w.Name, w.Type, portName(from))
-			continue
-		}
-		h := have.Fields[at].Type
-		relaxed := h
-		relaxed.Nullable = h.Nullable || w.Type.Nullable
-		if !relaxed.Equal(&w.Type) {
-			l.problem(pos, fmt.Sprintf("declare the column as %s in the source, or change the function", w.Type), "input %s of function %s wants the column %s as %s, %s has it as %s", f.Inputs[input].Name, f.Name, w.Name, w.Type, portName(from), h)
 		}
 	}
 }
@@ -288,6 +270,9 @@ func (l *logical) sink(n *node) {
 		return
 	}
 	n.inputs = []port{from}
+	if from.node.outputs[from.output].changelog {
+		l.problem(n.pos, "let the operator emit updates, or put one of kind project with kind_column between them", "sink %s would write the changes of %s without saying which of them take back earlier rows", n.name, portName(from))
+	}
 	columns := from.node.outputs[from.output].schema
 	if s.Key.Value != "" && columns.Index(s.Key.Value) < 0 {
 		l.problem(s.Key.Pos, pipelinefile.Suggest(s.Key.Value, columns.Names()), "sink %s: %s has no column %q", n.name, portName(from), s.Key.Value)

@@ -7,12 +7,14 @@ import (
 
 	"github.com/weirstream/weir/platform/operator/aggregate"
 	"github.com/weirstream/weir/platform/operator/native"
+	"github.com/weirstream/weir/platform/operator/project"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
 )
 
 // natives makes plans of native operators by kind.
 var natives = map[string]func(config json.RawMessage, inputs []native.Input, key []string) (native.Plan, error){
 	aggregate.Kind: aggregate.Plan,
+	project.Kind:   project.Plan,
 }
 
 // native resolves an operator of a kind that Weir itself has.
@@ -57,7 +59,7 @@ func (l *logical) native(n *node) {
 		l.problem(n.pos, hint, "operator %s: %s", n.name, text)
 		return
 	}
-	n.native = p
+	n.kind, n.native = o.Kind.Value, p
 	n.letters = false // native operators refuse nothing row by row: what they cannot take fails the job
 	n.key = p.Key
 	n.outputs = []output{{schema: p.Output, changelog: p.Changelog}}

@@ -159,7 +159,7 @@ func (p *physical) operator(n *node) (jobgraph.Operator, error) {
 			p.plan.Modules = append(p.plan.Modules, n.module.Digest)
 		}
 	default:
-		op.Kind, op.State, config = n.operator.Kind.Value, n.native.State, n.native.Config
+		op.Kind, op.State, config = n.kind, n.native.State, n.native.Config
 	}
 	b, err := json.Marshal(config)
 	op.Config = b

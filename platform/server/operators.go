@@ -8,6 +8,7 @@ import (
 
 	"github.com/weirstream/weir/platform/operator"
 	"github.com/weirstream/weir/platform/operator/aggregate"
+	"github.com/weirstream/weir/platform/operator/project"
 	"github.com/weirstream/weir/platform/operator/sink"
 	"github.com/weirstream/weir/platform/operator/source"
 	"github.com/weirstream/weir/platform/operator/udf"
@@ -20,6 +21,7 @@ import (
 func (s *Server) newOperator(kind string) (operator.Operator, error) {
 	table := map[string]func() operator.Operator{
 		aggregate.Kind: func() operator.Operator { return aggregate.New() },
+		project.Kind:   func() operator.Operator { return project.New() },
 		source.Kind:    func() operator.Operator { return source.New(source.Deps{Open: s.openSource}) },
 		sink.Kind: func() operator.Operator {
 			return sink.New(sink.Deps{Open: s.openSink, SyncInterval: s.syncInterval()})
