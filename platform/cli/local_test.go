@@ -124,14 +124,14 @@ func TestAProjectWithoutCasesOrPipelineSaysWhatIsMissing(t *testing.T) {
 func TestServerFlagsArriveAndReadinessIsOneLine(t *testing.T) {
 	var got ServerOptions
 	local := Local{RunServer: func(_ context.Context, o ServerOptions) error { got = o; o.Ready("http://127.0.0.1:9"); return nil }}
-	out, errs, exit := run(t, "", "", local, "server", "--data-dir", "d", "--listen", "127.0.0.1:9", "--durability", "strict", "--raft-peer", "a=h:1", "--raft-peer", "b=h:2")
+	out, errs, exit := run(t, "", "", local, "server", "--data-dir", "d", "--listen", "127.0.0.1:9", "--durability", "strict", "--peers", "a=h:1,b=h:2")
 	if exit != 0 || errs != "" || out != "weir is ready at http://127.0.0.1:9\n" {
 		t.Errorf("exit %d: %q %q", exit, out, errs)
 	}
 	if got.DataDir != "d" || got.Listen != "127.0.0.1:9" || got.Durability != Strict || len(got.RaftPeers) != 2 {
 		t.Errorf("%+v", got)
 	}
-	for _, wrong := range [][]string{{"server"}, {"server", "--data-dir", "d", "--durability", "often"}, {"server", "--data-dir", "d", "--raft-peer", "x"}} {
+	for _, wrong := range [][]string{{"server"}, {"server", "--data-dir", "d", "--durability", "often"}, {"server", "--data-dir", "d", "--peers", "x"}} {
 		if _, errs, exit := run(t, "", "", local, wrong...); exit != ExitUsage || !strings.Contains(errs, "hint:") {
 			t.Errorf("%v: exit %d: %s", wrong, exit, errs)
 		}

@@ -45,7 +45,7 @@ power cut at most that much. "strict" syncs always.`,
 			}
 			for _, p := range o.RaftPeers {
 				if _, _, ok := strings.Cut(p, "="); !ok {
-					return usageError(fmt.Errorf("raft peer %q has no id", p), "write --raft-peer ID=HOST:PORT")
+					return usageError(fmt.Errorf("raft peer %q has no id", p), "write --peers ID=HOST:PORT,...")
 				}
 			}
 			o.Ready = func(url string) {
@@ -61,10 +61,10 @@ power cut at most that much. "strict" syncs always.`,
 	f.StringVar(&o.NATSURL, "nats", "", "URL of an outside NATS instead of the embedded one")
 	f.StringVar(&o.NATSListen, "nats-listen", "", "address where the embedded NATS takes plain clients (default: none)")
 	f.StringVar(&o.BlobURL, "blob", "", "URL of object storage for state (default: a folder in the data folder)")
-	f.StringVar(&o.NodeID, "node-id", "", "name of this node among the voters (default: made once, kept in the data folder)")
-	f.StringVar(&o.RaftListen, "raft-listen", "", "address for the other voters; needed with --raft-peer")
-	f.StringArrayVar(&o.RaftPeers, "raft-peer", nil, "ID=HOST:PORT of a voter, this node included; repeat for each")
-	f.IntVar(&o.Slots, "slots", 0, "tasks that may run here (0: no limit of its own)")
+	f.StringVar(&o.NodeID, "node-id", "", "name of this node among the voters (default: node-1)")
+	f.StringVar(&o.RaftListen, "raft-listen", "", "address for the other voters; needed with --peers")
+	f.StringSliceVar(&o.RaftPeers, "peers", nil, "ID=HOST:PORT of every voter, this one included; three or five, comma-separated")
+	f.IntVar(&o.Slots, "slots", 0, "tasks of a stage that may run here (0: 64)")
 	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.LogFormat, "log-format", "text", "text or json")
 	must(cmd.MarkFlagDirname("data-dir"))
