@@ -61,7 +61,10 @@ func (c *Core) advance(j *job, p *catalog.Pipeline) {
 		return
 	}
 	if p.Job.State != old.Job.State {
-		j.since, j.broken = c.now, nil // what broke it is in the catalog now
+		j.since = c.now
+		if p.Job.State == catalog.JobRestarting || !p.Job.State.Active() {
+			j.broken = nil // what broke it is in the catalog now; any other move was on its way before it broke
+		}
 		if !p.Job.State.Active() {
 			clear(j.lost)
 		}
