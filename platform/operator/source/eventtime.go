@@ -81,3 +81,6 @@ type errNullTime string
 func (e errNullTime) Error() string {
 	return "a row has no event time: column " + string(e) + " is null; declare it without nulls, or send such rows to dead letters"
 }
+
+// UserFault marks the error for whoever decides about restarts.
+func (e errNullTime) UserFault() bool { return true }

@@ -280,11 +280,20 @@ func (o *Operator) markIdle(now int64) {
 	}
 }
 
+// RecordError says which record failed the job. Reading it again does not help:
+// a restart would only repeat it.
+type RecordError struct{ text string }
+
+func (e *RecordError) Error() string { return e.text }
+
+// UserFault marks the error for whoever decides about restarts.
+func (e *RecordError) UserFault() bool { return true }
+
 // reject sends records that cannot be decoded where the configuration says.
 func (o *Operator) reject(rejected []connector.Rejected) error {
 	for _, r := range rejected {
 		if o.dead == nil {
-			return fmt.Errorf("record at %s cannot be decoded: %s (send such records to dead letters by errors: dead_letter)", r.Position, r.Reason)
+			return &RecordError{fmt.Sprintf("record at %s cannot be decoded: %s (send such records to dead letters by errors: dead_letter)", r.Position, r.Reason)}
 		}
 		o.ctx.Meter.DeadLetters.Add(1)
 		raw := r.Record

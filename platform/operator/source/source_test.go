@@ -444,6 +444,10 @@ func TestUndecodableRecordsGoToDeadLettersOrFailTheJobAsConfigured(t *testing.T)
 		if err == nil || !strings.Contains(err.Error(), "dead") {
 			t.Errorf("not failed: %v", err)
 		}
+		// Only the user can mend it: restarts would go on for ever.
+		if user, ok := err.(interface{ UserFault() bool }); !ok || !user.UserFault() {
+			t.Errorf("%v is not marked as the user's", err)
+		}
 	}
 }
 
