@@ -119,6 +119,7 @@ func (c *Controller) Run(ctx context.Context) {
 			event = scheduler.CatalogChanged{State: u.State, Changes: u.Changes, Resync: u.Resync}
 			active = anyActive(u.State)
 		case event = <-c.events:
+			c.catchUp(ctx, core, event)
 		case request := <-c.requests:
 			request(core)
 			continue
@@ -140,6 +141,29 @@ func (c *Controller) Run(ctx context.Context) {
 			quick = active
 			tick.Reset(map[bool]time.Duration{true: tickEvery, false: idleTick}[quick])
 		}
+	}
+}
+
+// catchUp shows the core the entry that a worker speaks of. Workers follow the
+// catalog by watches of their own: one that is faster would speak of an attempt
+// that the core does not know yet, and what it says once would be lost.
+func (c *Controller) catchUp(ctx context.Context, core *scheduler.Core, event scheduler.Event) {
+	uid := ""
+	switch e := event.(type) {
+	case scheduler.TasksReady:
+		uid = e.UID
+	case scheduler.TaskFailed:
+		uid = e.UID
+	case scheduler.SourcesEnded:
+		uid = e.UID
+	case scheduler.OutputPublished:
+		uid = e.UID
+	default:
+		return // an answer to what the core asked
+	}
+	moved := scheduler.CatalogChanged{State: c.options.Node.View(), Changes: []catalog.Change{{Kind: catalog.KindPipeline, Key: uid}}}
+	for _, a := range core.Step(c.now(), moved) {
+		c.act(ctx, a)
 	}
 }
 
