@@ -16,9 +16,9 @@ import (
 
 // Waits of a chaos run.
 const (
-	aimLimit   = 8 * time.Second // then a death that was aimed comes at random
+	aimLimit   = 8 * time.Second         // then a death that was aimed comes at random
 	roundTime  = 2500 * time.Millisecond // in which a round's share is fed
-	patience   = 60 * time.Second // without any output while some is expected
+	patience   = 60 * time.Second        // without any output while some is expected
 	sweepLimit = 60 * time.Second
 	finalLimit = 60 * time.Second
 )

@@ -125,6 +125,7 @@ func TestAKilledServerGoesOnWithItsStateSoon(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.process = p
+		w.reconnected(t)
 		if err := counts.feed(t.Context(), 8, int64(i)+2); err != nil {
 			t.Fatal(err)
 		}

@@ -202,3 +202,15 @@ func (w *world) follow(t *testing.T, stream string, visit func(Message) error, d
 		t.Fatal(err)
 	}
 }
+
+// reconnected waits until the plain client is back after a death of the server:
+// its own patience is not the server's time.
+func (w *world) reconnected(t *testing.T) {
+	t.Helper()
+	ctx := within(t, 20*time.Second)
+	for w.nc.FlushTimeout(pollEvery) != nil {
+		if err := pause(ctx, time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -160,7 +160,8 @@ func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 // Stop ends the process in order; another exit code than 0 is an error.
 func (p *Process) Stop() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return fmt.Errorf("stop the server: %w", err)
+		<-p.ended
+		return fmt.Errorf("stop the server: it had ended by itself: %w", orNil(p.err))
 	}
 	select {
 	case <-p.ended:
