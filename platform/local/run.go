@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/platform/operator"
+	"github.com/weirstream/weir/platform/operator/all"
 	"github.com/weirstream/weir/platform/operator/sink"
 	"github.com/weirstream/weir/platform/operator/source"
 	"github.com/weirstream/weir/platform/operator/udf"
@@ -83,6 +84,9 @@ func Run(ctx context.Context, o Options) (err error) {
 				return &lineSink{mu: &writing, written: &out, write: func(id string, line []byte) error { return o.Write(sinkName(id), line) }}, nil
 			case udf.Kind:
 				return udf.New(udf.Deps{Modules: p.modules}), nil
+			}
+			if n, ok := all.Natives[kind]; ok {
+				return n.New(), nil
 			}
 			return nil, fmt.Errorf("no operator kind %q in a bounded run", kind)
 		},

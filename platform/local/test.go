@@ -11,6 +11,7 @@ import (
 	"github.com/weirstream/weir/platform/batch"
 	"github.com/weirstream/weir/platform/element"
 	"github.com/weirstream/weir/platform/operator"
+	"github.com/weirstream/weir/platform/operator/all"
 	"github.com/weirstream/weir/platform/operator/sink"
 	"github.com/weirstream/weir/platform/operator/source"
 	"github.com/weirstream/weir/platform/operator/udf"
@@ -111,6 +112,9 @@ func (t *test) services() runtime.Services {
 				return &rowSink{test: t}, nil
 			case udf.Kind:
 				return udf.New(udf.Deps{Modules: t.modules}), nil
+			}
+			if n, ok := all.Natives[kind]; ok {
+				return n.New(), nil
 			}
 			return nil, fmt.Errorf("no operator kind %q in a test", kind)
 		},

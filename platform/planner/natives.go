@@ -1,29 +1,21 @@
 package planner
 
 import (
-	"encoding/json"
 	"errors"
 	"slices"
 
-	"github.com/weirstream/weir/platform/operator/aggregate"
+	"github.com/weirstream/weir/platform/operator/all"
 	"github.com/weirstream/weir/platform/operator/native"
-	"github.com/weirstream/weir/platform/operator/project"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
 )
-
-// natives makes plans of native operators by kind.
-var natives = map[string]func(config json.RawMessage, inputs []native.Input, key []string) (native.Plan, error){
-	aggregate.Kind: aggregate.Plan,
-	project.Kind:   project.Plan,
-}
 
 // native resolves an operator of a kind that Weir itself has.
 func (l *logical) native(n *node) {
 	o := n.operator
-	build, ok := natives[o.Kind.Value]
+	kind, ok := all.Natives[o.Kind.Value]
 	if !ok {
 		var kinds []string
-		for k := range natives {
+		for k := range all.Natives {
 			kinds = append(kinds, k)
 		}
 		slices.Sort(kinds)
@@ -48,7 +40,7 @@ func (l *logical) native(n *node) {
 	for _, k := range o.Key {
 		key = append(key, k.Value)
 	}
-	p, err := build(o.Config, inputs, key)
+	p, err := kind.Plan(o.Config, inputs, key)
 	if err != nil {
 		hint := ""
 		var problem *native.Problem

@@ -7,8 +7,7 @@ import (
 	"slices"
 
 	"github.com/weirstream/weir/platform/operator"
-	"github.com/weirstream/weir/platform/operator/aggregate"
-	"github.com/weirstream/weir/platform/operator/project"
+	"github.com/weirstream/weir/platform/operator/all"
 	"github.com/weirstream/weir/platform/operator/sink"
 	"github.com/weirstream/weir/platform/operator/source"
 	"github.com/weirstream/weir/platform/operator/udf"
@@ -20,15 +19,16 @@ import (
 // newOperator makes an operator of a kind: the table of all kinds that there are.
 func (s *Server) newOperator(kind string) (operator.Operator, error) {
 	table := map[string]func() operator.Operator{
-		aggregate.Kind: func() operator.Operator { return aggregate.New() },
-		project.Kind:   func() operator.Operator { return project.New() },
-		source.Kind:    func() operator.Operator { return source.New(source.Deps{Open: s.openSource}) },
+		source.Kind: func() operator.Operator { return source.New(source.Deps{Open: s.openSource}) },
 		sink.Kind: func() operator.Operator {
 			return sink.New(sink.Deps{Open: s.openSink, SyncInterval: s.syncInterval()})
 		},
 		udf.Kind: func() operator.Operator {
 			return udf.New(udf.Deps{Modules: s.modules, Metrics: s.users, BeforeCall: s.resetInstances()})
 		},
+	}
+	for kind, n := range all.Natives {
+		table[kind] = n.New
 	}
 	build, ok := table[kind]
 	if !ok {

@@ -1,0 +1,27 @@
+// Package all is the table of native operators: those that need nothing of a
+// server, so that every place that runs pipelines has them. It must not know
+// sources, sinks or functions of modules.
+package all
+
+import (
+	"encoding/json"
+
+	"github.com/weirstream/weir/platform/operator"
+	"github.com/weirstream/weir/platform/operator/aggregate"
+	"github.com/weirstream/weir/platform/operator/join"
+	"github.com/weirstream/weir/platform/operator/native"
+	"github.com/weirstream/weir/platform/operator/project"
+)
+
+// Native is a native operator: how it is planned and how it is made.
+type Native struct {
+	Plan func(config json.RawMessage, inputs []native.Input, key []string) (native.Plan, error)
+	New  func() operator.Operator
+}
+
+// Natives has every native operator by its kind. It must not be changed.
+var Natives = map[string]Native{
+	aggregate.Kind: {aggregate.Plan, func() operator.Operator { return aggregate.New() }},
+	join.Kind:      {join.Plan, func() operator.Operator { return join.New() }},
+	project.Kind:   {project.Plan, func() operator.Operator { return project.New() }},
+}
