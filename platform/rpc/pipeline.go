@@ -49,6 +49,10 @@ func (h *pipelineHandler) DeletePipeline(ctx context.Context, r *connect.Request
 }
 
 func (h *pipelineHandler) Logs(ctx context.Context, r *connect.Request[weirv1.LogsRequest], s *connect.ServerStream[weirv1.LogsResponse]) error {
+	// The headers go at once: whoever follows wants to know that it is heard, though nothing comes for long.
+	if err := s.Send(nil); err != nil {
+		return err
+	}
 	return h.pipelines.Logs(ctx, r.Msg, s.Send)
 }
 

@@ -37,5 +37,9 @@ func (h *topicHandler) PublishFrames(ctx context.Context, r *connect.Request[wei
 }
 
 func (h *topicHandler) Read(ctx context.Context, r *connect.Request[weirv1.ReadRequest], s *connect.ServerStream[weirv1.ReadResponse]) error {
+	// The headers go at once: whoever follows wants to know that it is heard, though nothing comes for long.
+	if err := s.Send(nil); err != nil {
+		return err
+	}
 	return h.topics.Read(ctx, r.Msg, s.Send)
 }
