@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+
 	"github.com/weirstream/weir/platform/pipelines"
 	"github.com/weirstream/weir/platform/server/agent"
 	"github.com/weirstream/weir/platform/server/controller"
@@ -18,7 +20,7 @@ func (s *Server) services() {
 			r, ok := s.controller.Report(uid)
 			return pipelines.Report{ID: r.ID, Took: r.Took, SizeBytes: r.SizeBytes, TotalBytes: r.TotalBytes}, ok
 		},
-		Stuck: s.agent.StuckText, Deleted: s.sweepDeleted, Warnings: s.warnings, Clock: s.options.Clock,
+		Stuck: s.agent.StuckText, Deleted: s.forget, Warnings: s.warnings, Clock: s.options.Clock,
 	})
 	s.topics.SetUsers(s.pipelines.Users)
 }
@@ -35,4 +37,10 @@ func (s *Server) warnings(d catalog.Delivery) []string {
 		return []string{"the log is synced every 100 ms: exactly once holds through the death of processes, and through a power cut with --durability strict"}
 	}
 	return nil
+}
+
+// forget removes what is left of a pipeline that was deleted.
+func (s *Server) forget(ctx context.Context, uid string) error {
+	s.users.forget(uid)
+	return s.sweepDeleted(ctx, uid)
 }
