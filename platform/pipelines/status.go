@@ -58,9 +58,10 @@ func (s *Service) Watch(ctx context.Context, r *weirv1.WatchPipelineRequest, sen
 	defer cancel()
 	moves := make(chan struct{}, 1)
 	watching := make(chan struct{})
+	seen := s.view().Revision // before the first status is read, so that no change falls between
 	go func() {
 		defer close(watching)
-		for u := range s.options.Node.Watch(ctx, s.view().Revision) {
+		for u := range s.options.Node.Watch(ctx, seen) {
 			if concerns(u, uid) {
 				select {
 				case moves <- struct{}{}:

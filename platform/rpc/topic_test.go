@@ -171,6 +171,10 @@ func TestRefusalsOfTopicsNameLimitAndWayOut(t *testing.T) {
 	refused(t, connect.CodeResourceExhausted, w.topic.Publish, &weirv1.PublishRequest{Topic: "flights", Records: many})
 	refused(t, connect.CodeResourceExhausted, w.topic.Publish, &weirv1.PublishRequest{Topic: "flights", Records: []*weirv1.Record{{Value: make([]byte, 17<<20)}}})
 	call(t, w.topic.Publish, &weirv1.PublishRequest{Topic: "flights", Records: []*weirv1.Record{{Value: []byte("still works")}}})
+	call(t, w.topic.CreateTopic, &weirv1.CreateTopicRequest{Name: "plain", Layout: weirv1.Layout_LAYOUT_RECORDS})
+	for _, header := range []string{"Nats-Msg-Id", "Weir-Txn", "", "two words"} {
+		refused(t, connect.CodeInvalidArgument, w.topic.Publish, &weirv1.PublishRequest{Topic: "plain", Records: []*weirv1.Record{{Headers: map[string][]byte{header: nil}}}})
+	}
 }
 
 func TestATopicWhoseStreamCannotBeMadeLeavesNoEntry(t *testing.T) {

@@ -1,10 +1,12 @@
 package topics
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/weirstream/weir/abi/frame"
@@ -161,6 +163,9 @@ func (s *Service) Publish(ctx context.Context, r *weirv1.PublishRequest) (*weirv
 		size := len(rec.Key) + len(rec.Value)
 		for name, value := range rec.GetHeaders() {
 			size += len(name) + len(value)
+			if err := checkHeader(t, name, value); err != nil {
+				return nil, refuse(catalog.ErrInvalid, "publish to topic %s: record %d: %w", t.Name, i, err)
+			}
 		}
 		if limit := s.options.Conn.MaxPayload() - recordSlack; int64(size) > limit {
 			return nil, hint(refuse(catalog.ErrTooLarge, "publish to topic %s: record %d has %d bytes, the limit is %d", t.Name, i, size, limit),
@@ -176,6 +181,19 @@ func (s *Service) Publish(ctx context.Context, r *weirv1.PublishRequest) (*weirv
 		return nil, err
 	}
 	return &weirv1.PublishResponse{Records: uint64(len(records))}, nil
+}
+
+// checkHeader refuses what cannot be a header of a NATS message, which records of that layout are.
+func checkHeader(t *catalog.Topic, name string, value []byte) error {
+	switch {
+	case t.Layout != catalog.LayoutRecords:
+		return nil
+	case strings.HasPrefix(name, "Nats-") || strings.HasPrefix(name, "Weir-"):
+		return fmt.Errorf("header %s: names that begin with Nats- or Weir- are reserved: rename it", name)
+	case name == "" || strings.ContainsAny(name, ": \r\n") || bytes.ContainsAny(value, "\r\n"):
+		return fmt.Errorf("header %q: a header has no line breaks, and its name no blanks or colons", name)
+	}
+	return nil
 }
 
 // PublishRecords stores records of a topic before it returns.
