@@ -1,39 +1,23 @@
 package server
 
 import (
-	"bytes"
-	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"log/slog"
+	"net/http"
 	"os"
 	"testing"
 	"time"
 
-	"github.com/weirstream/weir/abi/frame"
-	"github.com/weirstream/weir/abi/schema"
-	"github.com/weirstream/weir/platform/connector"
-	"github.com/weirstream/weir/platform/connector/jetstream"
-	"github.com/weirstream/weir/platform/planner"
-	"github.com/weirstream/weir/platform/planner/pipelinefile"
-	"github.com/weirstream/weir/platform/server/agent"
-	"github.com/weirstream/weir/raftmeta/catalog"
+	"connectrpc.com/connect"
+
+	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
+	"github.com/weirstream/weir/platform/api/weir/v1/weirv1connect"
 )
 
-type world struct {
-	modules map[string]planner.Module
-	topics  map[string]jetstream.Topic
-}
-
-func (w world) Module(n string) (planner.Module, bool) { m, ok := w.modules[n]; return m, ok }
-func (w world) ModuleNames() []string                  { return nil }
-func (w world) Topic(n string) (jetstream.Topic, bool) { t, ok := w.topics[n]; return t, ok }
-func (w world) TopicNames() []string                   { return nil }
-
-func TestFlow(t *testing.T) {
+// The sums are checked by hand: value i stands under key i modulo 10, for i below 1000.
+func TestAPipelineFlowsThroughEveryLayerOfOneProcess(t *testing.T) {
 	ctx := t.Context()
-	s, err := Start(ctx, Options{DataDir: t.TempDir(), Listen: "127.0.0.1:0", Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))})
+	s, err := Start(ctx, Options{DataDir: t.TempDir(), Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,122 +26,98 @@ func TestFlow(t *testing.T) {
 			t.Error(err)
 		}
 	}()
+	topics := weirv1connect.NewTopicServiceClient(http.DefaultClient, s.URL())
+	modules := weirv1connect.NewModuleServiceClient(http.DefaultClient, s.URL())
+	pipelines := weirv1connect.NewPipelineServiceClient(http.DefaultClient, s.URL(), connect.WithGRPC())
+
 	wasm, err := os.ReadFile("../../sdk/c/bench/count_sum.wasm")
 	if err != nil {
 		t.Fatal(err)
 	}
-	pushed, err := s.modules.Push(ctx, wasm)
-	if err != nil {
+	if _, err := modules.PushModule(ctx, connect.NewRequest(&weirv1.PushModuleRequest{Name: "count_sum", Wasm: wasm})); err != nil {
 		t.Fatal(err)
 	}
-	now := time.Now().UnixMicro()
-	propose := func(c catalog.Command) catalog.Result {
-		t.Helper()
-		r, err := s.node.Propose(ctx, c)
-		if err != nil {
+	for _, name := range []string{"in", "out"} {
+		if _, err := topics.CreateTopic(ctx, connect.NewRequest(&weirv1.CreateTopicRequest{Name: name, Partitions: 4})); err != nil {
 			t.Fatal(err)
 		}
-		return r
 	}
-	w := world{modules: map[string]planner.Module{"count_sum": {Name: "count_sum", Digest: pushed.Digest.String(), Manifest: pushed.Manifest}}, topics: map[string]jetstream.Topic{}}
-	for _, name := range []string{"in", "out", "p-dead-letters"} {
-		r := propose(&catalog.CreateTopic{At: now, Namespace: "default", Name: name, Partitions: 4, Layout: "frames", Stream: jetstream.StreamName("default", name), Subject: name})
-		topic := jetstream.Topic{Namespace: "default", Name: name, Partitions: 4, Layout: jetstream.Frames, Incarnation: r.Number}.Normalize()
-		if err := jetstream.Create(ctx, s.conn, topic); err != nil {
-			t.Fatal(err)
-		}
-		w.topics[name] = topic
-	}
-	propose(&catalog.PushModule{At: now, Namespace: "default", Name: "count_sum", Digest: catalog.Digest(pushed.Digest), Manifest: catalog.Digest(pushed.ManifestDigest), SizeBytes: int64(len(wasm))})
-	f, problems := pipelinefile.Parse([]byte(`
-pipeline: p
+	if _, err := pipelines.ApplyPipeline(ctx, connect.NewRequest(&weirv1.ApplyPipelineRequest{File: `
+pipeline: sums
 module: count_sum
 parallelism: 2
+checkpoint: {interval: 100ms}
 sources:
-  in: {topic: in, format: columns, columns: "key:int64,value:int64,pad:utf8"}
+  in: {topic: in, format: json, columns: "key:int64,value:int64,pad:utf8"}
 operators:
   sums: {function: count_sum, input: in}
 sinks:
-  out: {topic: out, input: sums, format: columns, key: key}
-`))
-	if len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	plan, problems := planner.Make(f, w)
-	if len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	graph, _ := json.Marshal(plan.Graph)
-	digest := catalog.Digest(sha256.Sum256(graph))
-	if _, err := s.blobs.Put(ctx, agent.GraphName(digest), bytes.NewReader(graph)); err != nil {
+  out: {topic: out, input: sums, format: json, key: key}
+`})); err != nil {
 		t.Fatal(err)
 	}
-	r := propose(&catalog.ApplyPipeline{At: now, Namespace: "default", Name: "p", Revision: catalog.Revision{
-		Graph: digest, Spec: digest, Modules: []catalog.Digest{catalog.Digest(pushed.Digest)}, Widths: catalog.Widths(plan.Graph), Delivery: catalog.ExactlyOnce,
-	}})
-	// input
-	in := schema.MustParse("key:int64,value:int64,pad:utf8")
-	pub, err := jetstream.NewPublisher(ctx, s.conn, w.topics["in"], jetstream.PublisherOptions{})
+	var records []*weirv1.Record
+	for i := range 1000 {
+		records = append(records, &weirv1.Record{Key: fmt.Append(nil, i%10), Value: fmt.Appendf(nil, `{"key":%d,"value":%d,"pad":"x"}`, i%10, i)})
+	}
+	if _, err := topics.Publish(ctx, connect.NewRequest(&weirv1.PublishRequest{Topic: "in", Records: records})); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := topics.Read(ctx, connect.NewRequest(&weirv1.ReadRequest{Topic: "out", From: &weirv1.ReadRequest_Start{Start: true}, Limit: 1000}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	const rows = 20000
-	var enc frame.StoredEncoder
-	b := frame.NewBuilder(in)
-	for p := range 4 {
-		b.Reset()
-		for i := range rows / 4 {
-			b.Column(0).AppendInt64(int64(p*1000 + i%100))
-			b.Column(1).AppendInt64(int64(i))
-			b.Column(2).AppendString("padding")
+	defer stream.Close()
+	type row struct{ Key, Count, Sum int64 }
+	last, seen := map[int64]row{}, 0
+	for stream.Receive() {
+		for _, r := range stream.Msg().Records {
+			var got row
+			if err := json.Unmarshal(r.Value, &got); err != nil {
+				t.Fatalf("%s: %v", r.Value, err)
+			}
+			if got.Count != last[got.Key].Count+1 {
+				t.Fatalf("key %d: count %d follows %d", got.Key, got.Count, last[got.Key].Count)
+			}
+			last[got.Key] = got
+			seen++
 		}
-		msg, err := enc.Append(nil, &frame.Stored{Schema: in, Rows: b.Rows(), Columns: b.Columns()}, frame.CodecNone)
+	}
+	if err := stream.Err(); err != nil || seen != 1000 {
+		t.Fatalf("%d rows: %v", seen, err)
+	}
+	for k := range int64(10) {
+		// k + (k+10) + ... + (k+990) = 100k + 10*(0+1+...+99)
+		if want := (row{Key: k, Count: 100, Sum: 100*k + 49500}); last[k] != want {
+			t.Errorf("key %d: %+v, want %+v", k, last[k], want)
+		}
+	}
+	if _, err := pipelines.StopPipeline(ctx, connect.NewRequest(&weirv1.StopPipelineRequest{Name: "sums"})); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		m, err := pipelines.GetPipeline(ctx, connect.NewRequest(&weirv1.GetPipelineRequest{Name: "sums"}))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := pub.PublishFrame(ctx, p, msg); err != nil {
-			t.Fatal(err)
+		if m.Msg.Status.Pipeline.State == "stopped" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the pipeline is %s, not stopped", m.Msg.Status.Pipeline.State)
 		}
 	}
-	if err := pub.Flush(ctx); err != nil {
-		t.Fatal(err)
-	}
-	src, err := jetstream.NewSource(s.conn, jetstream.SourceConfig{Topic: w.topics["out"], Schema: schema.MustParse("key:int64,count:int64,sum:int64"), Bound: connector.Unbounded})
+}
+
+func TestTwoServersDoNotShareADataDirectory(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Start(t.Context(), Options{DataDir: dir, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := make(chan int, 100)
-	for p := range 4 {
-		go func() {
-			rd, err := src.Open(ctx, connector.Split{ID: fmt.Sprint(p)}, nil)
-			if err != nil {
-				return
-			}
-			defer rd.Close()
-			for {
-				fetch, err := rd.Next(ctx)
-				if err != nil {
-					return
-				}
-				if fetch.Batch != nil {
-					n := fetch.Batch.Len()
-					fetch.Batch.Release()
-					got <- n
-				}
-			}
-		}()
+	defer s.Close()
+	if second, err := Start(t.Context(), Options{DataDir: dir, Listen: "127.0.0.1:0"}); err == nil {
+		t.Error("the second server started")
+		second.Close()
 	}
-	total := 0
-	deadline := time.After(20 * time.Second)
-	for total < rows {
-		select {
-		case n := <-got:
-			total += n
-		case <-deadline:
-			st, _ := s.controller.Status(r.UID)
-			p, _ := s.node.View().Pipeline(r.UID)
-			t.Fatalf("%d of %d rows; %+v; job %+v", total, rows, st, p.Job)
-		}
-	}
-	_ = context.Background()
 }
