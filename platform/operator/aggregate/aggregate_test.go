@@ -196,16 +196,17 @@ func TestConfigurationsThatCannotWorkAreRefusedWithTheWayOut(t *testing.T) {
 	in := native.Input{Schema: schema.MustParse("k:int64,v:int64,s:utf8,l:list<int64>")}
 	for config, want := range map[string]string{
 		`{}`: "there are no aggregates",
-		`{"aggregates":[{"fn":"median","column":"v","as":"m"}]}`:                                         `"median" is unknown; the functions are`,
-		`{"aggregates":[{"fn":"sum","column":"w","as":"m"}]}`:                                            `no column "w"; its columns are k, v, s, l`,
-		`{"aggregates":[{"fn":"sum","column":"s","as":"m"}]}`:                                            "the column is utf8",
-		`{"aggregates":[{"fn":"max","column":"l","as":"m"}]}`:                                            "min and max take",
-		`{"aggregates":[{"fn":"count"}]}`:                                                                "add as: NAME",
-		`{"aggregates":[{"fn":"count","as":"k"}]}`:                                                       "rename it by as:",
-		`{"aggregates":[{"fn":"count","as":"n"}],"emit":"rows"}`:                                         "updates or changelog",
-		`{"aggregates":[{"fn":"count","as":"n"}],"per":"hour"}`:                                          "row or batch",
-		`{"aggregates":[{"fn":"count","as":"n"}],"every":"hour"}`:                                        "unknown field",
-		`{"aggregates":[` + strings.Repeat(`{"fn":"count","as":"n"},`, 32) + `{"fn":"count","as":"n"}]}`: "the limit is 32",
+		`{"aggregates":[{"fn":"median","column":"v","as":"m"}]}`:                                                    `"median" is unknown; the functions are`,
+		`{"aggregates":[{"fn":"sum","column":"w","as":"m"}]}`:                                                       `no column "w"; its columns are k, v, s, l`,
+		`{"aggregates":[{"fn":"sum","column":"s","as":"m"}]}`:                                                       "the column is utf8",
+		`{"aggregates":[{"fn":"max","column":"l","as":"m"}]}`:                                                       "min and max take",
+		`{"aggregates":[{"fn":"max","column":"s","as":"m"},{"fn":"max","column":"s","as":"n"}]}`:                    "max(s) is asked for twice",
+		`{"aggregates":[{"fn":"count"}]}`:                                                                           "add as: NAME",
+		`{"aggregates":[{"fn":"count","as":"k"}]}`:                                                                  "rename it by as:",
+		`{"aggregates":[{"fn":"count","as":"n"}],"emit":"rows"}`:                                                    "updates or changelog",
+		`{"aggregates":[{"fn":"count","as":"n"}],"per":"hour"}`:                                                     "row or batch",
+		`{"aggregates":[{"fn":"count","as":"n"}],"every":"hour"}`:                                                   "unknown field",
+		`{"aggregates":[` + strings.Repeat(`{"fn":"count","as":"n"},`, MaxAggregates) + `{"fn":"count","as":"n"}]}`: "the limit is 31",
 	} {
 		_, err := Plan(json.RawMessage(config), []native.Input{in}, []string{"k"})
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -232,6 +233,17 @@ func TestTheShapeOfStateTellsWhatItsBytesMean(t *testing.T) {
 	}
 	if shapeOf(false, sum) == shapeOf(false, sum, `{"fn":"count","as":"n"}`) {
 		t.Error("another aggregate leaves the shape as it is")
+	}
+	text, textRenamed := `{"fn":"max","column":"s","as":"a"}`, `{"fn":"max","column":"s","as":"b"}`
+	if shapeOf(true, text) != shapeOf(true, textRenamed) {
+		t.Error("another name of a result parts the states that belong together")
+	}
+	accumulatorsOf := func(changelog bool) string {
+		in.Changelog = changelog
+		return spec(in, "", text).MustPlan(t).State[0].Value
+	}
+	if accumulatorsOf(false) == accumulatorsOf(true) {
+		t.Error("a maximum that kept no values passes for one that did")
 	}
 	if p := shapeOf(false, `{"fn":"min","column":"v","as":"a"}`); strings.Contains(p, "hosted") {
 		t.Errorf("inserts need no map: %s", p)

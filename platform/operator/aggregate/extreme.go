@@ -40,6 +40,13 @@ type extreme struct {
 	fixed [wideBytes]byte
 }
 
+func (e *extreme) shape() string {
+	if e.retracting {
+		return e.column.shape() + " of all values"
+	}
+	return e.column.shape()
+}
+
 func (e *extreme) width() int {
 	if e.text.id != 0 {
 		return valuesBytes

@@ -301,7 +301,7 @@ func (f *floats) width() int {
 
 func (f *floats) shape() string {
 	if f.retracting {
-		return "exact " + f.column.shape()
+		return f.column.shape() + " exact"
 	}
 	return f.column.shape()
 }

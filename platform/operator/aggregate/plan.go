@@ -3,18 +3,21 @@ package aggregate
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weirstream/weir/abi/schema"
 	"github.com/weirstream/weir/platform/operator/native"
+	"github.com/weirstream/weir/platform/storage/state"
 	"github.com/weirstream/weir/raftmeta/jobgraph"
 )
 
 // Kind is the operator's name in pipelines and job graphs.
 const Kind = "aggregate"
 
-// MaxAggregates is how many aggregates one operator has.
-const MaxAggregates = 32
+// MaxAggregates is how many aggregates one operator has: each may need two states
+// beside the accumulators.
+const MaxAggregates = (state.MaxStates - 1) / 2
 
 // The functions.
 const (
@@ -37,7 +40,8 @@ type Emit string
 
 // Updates gives the value after each change, as inserts. Changelog gives what
 // ceases to hold and what holds instead: -U and +U, +I for a key's first row, -D
-// when its last one was taken back.
+// when its last one was taken back; as an update that is a row of zero counts
+// and nulls.
 const (
 	Updates   Emit = "updates"
 	Changelog Emit = "changelog"
@@ -197,6 +201,9 @@ func (c *Config) folder(a Aggregate, in *schema.Schema, states *[]jobgraph.State
 		if kind == schema.Bool || kind.Nested() {
 			return nil, typ, native.Refuse("min and max take numbers, text, bytes and times", "%s: the column is %s", a.text(), typ)
 		}
+		if slices.ContainsFunc(*states, func(s jobgraph.State) bool { return strings.HasPrefix(s.Name, a.text()+".") }) {
+			return nil, typ, native.Refuse("leave one out; a project downstream can give it a second name", "%s is asked for twice", a.text())
+		}
 		return c.extreme(base, states), result(typ), nil
 	}
 	return nil, typ, native.Refuse("the functions are count, sum, min, max, avg", "the aggregate function %q is unknown", a.Fn)
@@ -206,8 +213,10 @@ func (c *Config) folder(a Aggregate, in *schema.Schema, states *[]jobgraph.State
 // for a changelog every value there is, since the next best must be found.
 func (c *Config) extreme(base column, states *[]jobgraph.State) folder {
 	e := &extreme{column: base, max: base.aggregate.Fn == Max}
+	// Named by what it is of, as the accumulators' shape is: a new name of the
+	// result must not part the one from the other.
 	declare := func(kind, form, suffix string) stateRef {
-		name := base.aggregate.As + suffix
+		name := base.aggregate.text() + suffix
 		*states = append(*states, jobgraph.State{Name: name, Kind: kind, Form: form, Codec: "extreme", Value: e.shape()})
 		return stateRef{id: len(*states) - 1, name: name}
 	}
