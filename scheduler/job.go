@@ -268,7 +268,7 @@ func (c *Core) broken(j *job) bool {
 			name = w.id
 		}
 		c.markLost(j)
-		c.breakDown(j, catalog.ErrorRetryable, "worker "+name+" was lost", catalog.Digest{})
+		c.workerLost(j, "worker "+name+" was lost")
 		return true
 	}
 	if j.broken != nil {
@@ -291,12 +291,25 @@ func (c *Core) failed(e TaskFailed) {
 	c.reconcile(j)
 }
 
+// workerLost restarts a job whose process died. That is not the job's doing as
+// long as it gets on: deaths count as failures in a row only if nothing was
+// committed in between, as when the job itself brings its workers down.
+func (c *Core) workerLost(j *job, text string) {
+	if job := &j.p.Job; job.Last != nil && job.Last.Attempt == job.Attempt {
+		c.end(j, 1, catalog.ErrorRetryable, text, catalog.Digest{})
+		return
+	}
+	c.breakDown(j, catalog.ErrorRetryable, text, catalog.Digest{})
+}
+
 // breakDown ends an attempt: the job fails if it is the user's error or came too often, otherwise it waits and restarts.
 func (c *Core) breakDown(j *job, class catalog.ErrorClass, text string, evidence catalog.Digest) {
-	job := &j.p.Job
+	c.end(j, j.p.Job.Failures+1, class, text, evidence)
+}
+
+func (c *Core) end(j *job, failures int, class catalog.ErrorClass, text string, evidence catalog.Digest) {
 	c.give(j, text)
 	reason := &catalog.JobError{Class: class, Text: text, At: c.now, Evidence: evidence}
-	failures := job.Failures + 1
 	most := j.p.Current.MaxRestart
 	if class == catalog.ErrorUser || most > 0 && failures > most {
 		if class != catalog.ErrorUser {
