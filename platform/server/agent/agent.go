@@ -57,6 +57,7 @@ type Agent struct {
 	worker  *worker.Worker
 	epoch   uint64
 	done    chan struct{} // closed when Run has returned
+	started chan struct{} // an attempt began: the next heartbeat is due
 
 	mu    sync.Mutex // guards jobs
 	jobs  map[string]*job
@@ -77,7 +78,7 @@ type job struct {
 
 // New makes an agent.
 func New(o Options) *Agent {
-	return &Agent{options: o, done: make(chan struct{}), jobs: map[string]*job{}, stuck: map[string]string{}}
+	return &Agent{options: o, done: make(chan struct{}), started: make(chan struct{}, 1), jobs: map[string]*job{}, stuck: map[string]string{}}
 }
 
 // SetWorker says which worker to drive, before Run.
@@ -123,6 +124,9 @@ func (a *Agent) beat(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-a.started:
+			tick.Reset(heartbeat)
+			continue
 		}
 		seen := scheduler.WorkerSeen{Worker: a.epoch}
 		for _, uid := range a.worker.Jobs() {
@@ -236,6 +240,10 @@ func (a *Agent) start(ctx context.Context, p *catalog.Pipeline) {
 	}
 	if err != nil {
 		a.Failed(worker.Failure{UID: p.UID, Attempt: p.Job.Attempt, Err: err})
+	}
+	select {
+	case a.started <- struct{}{}: // the idle heartbeat would hide its first progress for a second
+	default:
 	}
 }
 
