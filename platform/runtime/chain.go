@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/weirstream/weir/abi/schema"
@@ -130,7 +131,7 @@ func (e *operatorError) Unwrap() error { return e.err }
 
 func (n *node) wrap(err error) error {
 	var inner *operatorError
-	if errors.As(err, &inner) || errors.Is(err, context.Canceled) {
+	if errors.As(err, &inner) {
 		return err
 	}
 	return &operatorError{operator: n.spec.ID, err: err}
@@ -252,7 +253,7 @@ func (c *chain) timers(clockMicros int64) error {
 func (c *chain) close() error {
 	var errs []error
 	for _, n := range c.nodes {
-		if err := n.op.Close(); err != nil {
+		if err := n.closeOperator(); err != nil {
 			errs = append(errs, fmt.Errorf("close operator %s: %w", n.spec.ID, err))
 		}
 		if n.state != nil {
@@ -260,6 +261,17 @@ func (c *chain) close() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// closeOperator closes an operator. One that has panicked may well do so again,
+// and the others are to be closed all the same.
+func (n *node) closeOperator() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &PanicError{Value: r, Stack: debug.Stack()}
+		}
+	}()
+	return n.op.Close()
 }
 
 // Schemas parses the texts of schemas.

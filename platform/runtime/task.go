@@ -142,7 +142,8 @@ func (t *Task) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	err := t.run(ctx)
-	cancel() // snapshots that still wait for their turn give up
+	stopped := ctx.Err() != nil // then an error of having been cancelled is no news
+	cancel()                    // snapshots that still wait for their turn give up
 	t.snapshots.Wait()
 	if t.chain != nil {
 		err = errors.Join(err, t.chain.close())
@@ -154,7 +155,7 @@ func (t *Task) Run(ctx context.Context) {
 			}
 		}
 	}
-	if err != nil && ctx.Err() == nil || err != nil && !errors.Is(err, context.Canceled) {
+	if err != nil && !(stopped && errors.Is(err, context.Canceled)) {
 		t.events.Failed(t.id, err)
 	}
 }
@@ -254,6 +255,15 @@ func (t *Task) runInputs(ctx context.Context) error {
 	fired := start
 	for {
 		var err error
+		select { // commands and failures are heard also while there is always work
+		case b := <-t.control:
+			err = t.onTrigger(b)
+		case err = <-t.failure:
+		default:
+		}
+		if err != nil {
+			return err
+		}
 		select {
 		case m := <-t.spec.Inbox.C: // work first, as long as there is some
 			err = t.onMessage(m)
@@ -269,7 +279,7 @@ func (t *Task) runInputs(ctx context.Context) error {
 				start = time.Now()
 				err = t.onTrigger(b)
 			case <-timer.C:
-				start = time.Now()
+				start, fired = time.Now(), time.Time{} // due now, however recent the last firing was
 			case err = <-t.failure:
 			case <-ctx.Done():
 				return nil
