@@ -18,7 +18,7 @@ import (
 // Deadlines of a loaded machine; what is measured is logged.
 const (
 	devPatience = 2 * time.Minute  // for a first build, or for a line that must come
-	devEdit     = 15 * time.Second // from an edit to its first output; 5 s is what is promised on an idle one
+	devEdit     = 30 * time.Second // from an edit to its first output; 5 s is what is promised on an idle one
 	devPace     = 100 * time.Millisecond
 )
 
