@@ -181,6 +181,9 @@ func (e *extreme) read(w *work, k uint32, v *vector, at int) error {
 	switch e.typ.Kind {
 	case schema.Utf8, schema.Binary:
 		text, _ := w.backend.Get(w.slots[k], e.text.state())
+		if len(v.heap)+len(text) > MaxTextBytes {
+			return &native.RowError{Text: fmt.Sprintf("%s: the results of one batch have more than %d MiB of column %s; say per: batch, or shorten the values upstream", e.aggregate.As, MaxTextBytes>>20, e.aggregate.Column)}
+		}
 		v.bytes(at, text)
 	case schema.Decimal:
 		v.decimal(at, loadWide(acc))

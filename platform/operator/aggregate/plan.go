@@ -19,6 +19,10 @@ const Kind = "aggregate"
 // beside the accumulators.
 const MaxAggregates = (state.MaxStates - 1) / 2
 
+// MaxTextBytes is how much text an aggregate may emit for one batch, far below
+// the 2 GiB that offsets reach: a long extreme is repeated for every row.
+const MaxTextBytes = 512 << 20
+
 // The functions.
 const (
 	Count = "count"

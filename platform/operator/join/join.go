@@ -16,8 +16,11 @@ import (
 	"github.com/weirstream/weir/platform/storage/state"
 )
 
-// MaxRowsPerBatch is where output is cut: one row may match many.
-const MaxRowsPerBatch = 4096
+// Where output is cut: one row may match many.
+const (
+	MaxRowsPerBatch = 4096
+	aimBatchBytes   = 1 << 20 // a batch ends with the row that reaches it
+)
 
 // Operator joins two inputs.
 type Operator struct {
@@ -32,6 +35,7 @@ type Operator struct {
 	stored   []byte // the row that is being handled
 	entry    []byte // the key of the one that it takes back
 	out      *batch.Builder
+	outBytes int // of the stored rows that out was made of
 	changes  bool // output rows have kinds
 }
 
@@ -149,7 +153,8 @@ func (o *Operator) match(input int, b *batch.Batch, r int, slot state.Slot, kind
 		} else {
 			o.out.EndRow(time)
 		}
-		if o.out.Len() >= MaxRowsPerBatch {
+		o.outBytes += len(o.stored) + len(stored)
+		if o.out.Len() >= MaxRowsPerBatch || o.outBytes >= aimBatchBytes {
 			if err := o.flush(); err != nil {
 				return err
 			}
@@ -162,6 +167,7 @@ func (o *Operator) flush() error {
 	if o.out.Len() == 0 {
 		return nil
 	}
+	o.outBytes = 0
 	return o.ctx.Output.Emit(0, o.out.Finish("", 0))
 }
 

@@ -168,6 +168,23 @@ func TestOutputOfManyMatchesIsCut(t *testing.T) {
 	}
 }
 
+func TestOutputOfLongRowsIsCut(t *testing.T) {
+	o := operatortest.Open(t, small(`{"right_prefix":"r_"}`, false), operatortest.DropRows)
+	defer o.Close()
+	long := operatortest.Of(1, int64(1), strings.Repeat("x", 512<<10))
+	for range 20 {
+		o.Process(left, long)
+	}
+	alive := batch.Live()
+	o.Process(right, long, long)
+	if batch.Live() != alive {
+		t.Errorf("%d batches are alive", batch.Live()-alive)
+	}
+	if op := o.Operator.(*Operator); op.outBytes != 0 || op.out.Len() != 0 {
+		t.Errorf("%d rows of %d bytes wait", op.out.Len(), op.outBytes)
+	}
+}
+
 func TestATakenBackRowThatNeverCameFailsTheJob(t *testing.T) {
 	for changelog, want := range map[bool]string{true: "was never there", false: "apply the pipeline again"} {
 		o := operatortest.Open(t, small(`{"right_prefix":"r_"}`, changelog), operatortest.KeepRows)
