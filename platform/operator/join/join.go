@@ -35,7 +35,7 @@ type Operator struct {
 	stored   []byte // the row that is being handled
 	entry    []byte // the key of the one that it takes back
 	out      *batch.Builder
-	outBytes int // of the stored rows that out was made of
+	outBytes int  // of the stored rows that out was made of
 	changes  bool // output rows have kinds
 }
 
