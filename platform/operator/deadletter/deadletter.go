@@ -5,6 +5,7 @@
 package deadletter
 
 import (
+	"strings"
 	"time"
 
 	"github.com/weirstream/weir/abi/schema"
@@ -127,8 +128,9 @@ func (w *Writer) end(eventTime int64) error {
 	return w.out.Emit(w.output, w.builder.Finish("", 0))
 }
 
-// cut shortens a reason at a rune's border.
+// cut makes UTF-8 of a reason, which may quote a guest, and shortens it at a rune's border.
 func cut(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
 	if len(s) <= MaxReasonBytes {
 		return s
 	}

@@ -5,6 +5,7 @@ import (
 	"github.com/weirstream/weir/abi/frame"
 	"github.com/weirstream/weir/abi/key"
 	"github.com/weirstream/weir/platform/batch"
+	"github.com/weirstream/weir/platform/element"
 	"github.com/weirstream/weir/platform/storage/state"
 )
 
@@ -27,10 +28,14 @@ func (f *firingCauses) open(o *Operator) {
 // key goes into a call, since handling it may set or delete the next.
 func (o *Operator) fire(kind state.TimerKind, upTo int64) error {
 	f := &o.firing
+	w := endless{last: element.MinTime}
 	for {
 		f.due = o.ctx.State.Due(kind, upTo, MaxFirings, f.due[:0])
 		if len(f.due) == 0 {
 			return nil
+		}
+		if w.suspects(f.due, upTo) && w.certain(o.ctx.State.Stats()) {
+			return o.neverEnds(kind, f.due[0], w.fired, upTo)
 		}
 		if err := o.work(f, len(f.due)); err != nil {
 			return err
@@ -63,12 +68,14 @@ func (f *firingCauses) prepare(from, n int) {
 	c.Causes = f.list
 	c.Slots, c.RowSlots = n, nil
 	c.Keys, c.KeySelection = f.keys.Columns(), nil
-	o.fetchStates(o.table.slots)
+	o.fetchStates(o.table.slots, n)
 }
 
 func (f *firingCauses) time(cause int) int64 { return f.list[cause].Time }
 
-func (f *firingCauses) most() int { return f.o.rowsPerCall }
+func (f *firingCauses) most() int {
+	return max(1, min(f.o.rowsPerCall, aimBytesPerCall/(f.o.statePerRow+1)))
+}
 
 // refuse takes a firing out: its key goes to the dead letters.
 func (f *firingCauses) refuse(i int, why *refusal) error {
@@ -85,5 +92,5 @@ func (f *firingCauses) refuse(i int, why *refusal) error {
 	defer b.Release()
 	b.MakeTimes()[0] = d.Timer.Time
 	name := f.o.sig.Timers[d.Timer.Name].Name
-	return f.o.refuse(0, b, 0, &refusal{reason: "timer " + name + ": " + why.reason, report: why.report})
+	return f.o.refuse(b, 0, &refusal{reason: "timer " + name + ": " + why.reason, report: why.report})
 }

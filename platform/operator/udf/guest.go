@@ -19,6 +19,7 @@ type guest struct {
 	options  wasmhost.InstanceOptions
 	instance *wasmhost.Instance
 	handle   uint32
+	fresh    bool           // not called yet
 	before   wasmhost.Stats // of instances that are gone
 }
 
@@ -33,6 +34,7 @@ func (g *guest) renew(ctx context.Context) error {
 	}
 	g.instance = instance
 	g.handle, err = instance.Open(ctx, g.request, wasmhost.CallOptions{})
+	g.fresh = true
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/weirstream/weir/abi/manifest"
 	"github.com/weirstream/weir/platform/storage/state"
 	"github.com/weirstream/weir/wasmhost"
 )
@@ -22,6 +23,7 @@ const (
 // cause vanish.
 type overlay struct {
 	o       *Operator
+	lists   []bool // by state: a list, else a map
 	writes  []hostedWrite
 	bytes   []byte // keys and values of writes
 	index   hostedIndex
@@ -58,8 +60,11 @@ type span struct{ from, to int }
 // they sort behind every number that it gives.
 const appendedKey = 1 << 63
 
-func (h *overlay) open(o *Operator) {
+func (h *overlay) open(o *Operator, f *manifest.Function) {
 	h.o = o
+	for i := range f.State {
+		h.lists = append(h.lists, f.State[i].Kind == manifest.List)
+	}
 	h.appends = map[hostedPlace]uint64{}
 }
 
@@ -121,12 +126,21 @@ func (h *overlay) place(number, slot uint32) (hostedPlace, error) {
 	return hostedPlace{state.ID(number), slot}, nil
 }
 
+func (h *overlay) otherKind(number uint32) error {
+	if h.lists[number] {
+		return fmt.Errorf("state %s is a list: append to it, scan it or clear it", h.o.sig.States[number].Name)
+	}
+	return fmt.Errorf("state %s is a map: append is for lists", h.o.sig.States[number].Name)
+}
+
 func (h *overlay) write(at wasmhost.Access, number, slot uint32, op hostedOp, key, value []byte) error {
 	p, err := h.place(number, slot)
 	if err != nil {
 		return err
 	}
 	switch {
+	case op != opClear && h.lists[number] != (op == opAppend):
+		return h.otherKind(number)
 	case int(at.Cause) >= h.o.call.CauseCount():
 		return fmt.Errorf("write of state %s outside of a cause: set the progress word first", h.o.sig.States[number].Name)
 	case h.o.call.Slot(int(at.Cause)) != slot:
@@ -176,6 +190,9 @@ func (h *overlay) StateGet(_ wasmhost.Access, number, slot uint32, key, dst []by
 	p, err := h.place(number, slot)
 	if err != nil {
 		return 0, err
+	}
+	if h.lists[number] {
+		return 0, h.otherKind(number)
 	}
 	value, ok := h.read(p, key)
 	if !ok {

@@ -9,7 +9,7 @@ import (
 
 // refuse takes a cause out of the stream as configured: its row goes to the dead
 // letters, as output of the same epoch, or the job fails.
-func (o *Operator) refuse(input int, b *batch.Batch, row int, why *refusal) error {
+func (o *Operator) refuse(b *batch.Batch, row int, why *refusal) error {
 	place := placeOf(b, row)
 	if o.dead == nil {
 		return &UserError{Text: fmt.Sprintf("function %s refused a record%s: %s", o.config.Function, place, why.reason)}

@@ -108,7 +108,7 @@ func (r *rowCauses) prepare(from, n int) {
 	}
 	c.Slots, c.RowSlots = len(o.table.slots), o.table.rowSlots
 	c.Keys, c.KeySelection = src.keys, o.table.firstRow
-	o.fetchStates(o.table.slots)
+	o.fetchStates(o.table.slots, n)
 }
 
 // time is the event time of a cause of the call.
@@ -117,20 +117,22 @@ func (r *rowCauses) time(cause int) int64 { return r.b.Time(int(r.o.pick[cause])
 // most is how many rows the next call takes: by measured time and by bytes.
 func (r *rowCauses) most() int {
 	size := 0
-	for i := range r.b.Columns {
-		size += r.b.Columns[i].Size()
+	view := r.o.inputs[r.in].view
+	for i := range view {
+		size += view[i].Size()
 	}
-	perRow := size/max(r.b.Physical(), 1) + 1
+	perRow := size/max(r.b.Physical(), 1) + r.o.statePerRow + 1
 	return max(1, min(r.o.rowsPerCall, aimBytesPerCall/perRow))
 }
 
 // refuse takes a row out: to the dead letters, or the job fails.
 func (r *rowCauses) refuse(i int, why *refusal) error {
-	return r.o.refuse(r.in, r.b, r.b.Row(i), why)
+	return r.o.refuse(r.b, r.b.Row(i), why)
 }
 
 // fetchStates lends the call the framed state of its keys, by reference.
-func (o *Operator) fetchStates(slots []state.Slot) {
+func (o *Operator) fetchStates(slots []state.Slot, causes int) {
+	size := 0
 	for id := range o.sig.States {
 		if !o.sig.States[id].Framed {
 			continue
@@ -146,8 +148,10 @@ func (o *Operator) fetchStates(slots []state.Slot) {
 				value = nil
 			}
 			v.Values = append(v.Values, value)
+			size += len(value)
 		}
 	}
+	o.statePerRow = size / causes
 }
 
 var emptyValue = []byte{}

@@ -95,6 +95,9 @@ type Operator struct {
 	firing   firingCauses
 
 	rowsPerCall int
+	leastRows   int // what tuning does not go below
+	statePerRow int // bytes of framed state that came with a cause of the last call
+	broken      broken
 	clock       int64
 	passed      int64 // the watermark that stands downstream
 }
@@ -130,7 +133,7 @@ func (o *Operator) Open(ctx *operator.Context) error {
 	}
 	// The seed need not be secret or repeatable: exactly-once relies on neither.
 	o.rng = rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(ctx.Task)))
-	o.rowsPerCall = firstRows
+	o.rowsPerCall, o.leastRows = firstRows, MinRowsPerCall
 	o.passed, o.call.Watermark = element.MinTime, element.MinTime
 	o.merger = element.NewMerger(len(o.sig.Inputs))
 	o.call.FirstGroup, o.call.LastGroup = uint32(ctx.FirstGroup), uint32(ctx.LastGroup)
@@ -138,7 +141,7 @@ func (o *Operator) Open(ctx *operator.Context) error {
 	o.call.States = make([]frame.StateValues, len(o.sig.States))
 	o.write = func(dst []byte) { o.writer.Write(dst) }
 	o.firing.open(o)
-	o.hosted.open(o)
+	o.hosted.open(o, f)
 	o.guest = guest{module: module, request: openRequest(o.config, m, f), options: wasmhost.InstanceOptions{MemoryPages: o.config.MemoryPages, Imports: &o.hosted}}
 	if err := o.guest.renew(background); err != nil {
 		return fmt.Errorf("open function %s: %w", o.config.Function, err)
@@ -190,9 +193,9 @@ func (o *Operator) EndOfInput(int) error { return nil }
 func (o *Operator) Close() error { return o.guest.close(context.Background()) }
 
 // options bounds one call.
-func (o *Operator) options() wasmhost.CallOptions {
+func (o *Operator) options(now time.Time) wasmhost.CallOptions {
 	return wasmhost.CallOptions{
-		Deadline:    time.Now().Add(o.timeout),
+		Deadline:    now.Add(o.timeout),
 		ClockMicros: o.call.Clock, Seed: o.call.Seed, MaxOutputBytes: o.call.MaxOutput + abi.EffectsSlackBytes,
 	}
 }

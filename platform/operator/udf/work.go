@@ -8,6 +8,7 @@ import (
 
 	"github.com/weirstream/weir/abi"
 	"github.com/weirstream/weir/abi/frame"
+	"github.com/weirstream/weir/wasmhost"
 )
 
 // causes are what calls are made for: the rows of a batch, or firings.
@@ -20,13 +21,16 @@ type causes interface {
 
 // refusal is why a cause cannot be handled.
 type refusal struct {
-	reason string
-	report string // the long form, for the log
+	reason  string
+	report  string // the long form, for the log
+	outside bool   // it happened outside of any handler
 }
 
 // result is what a call came to. After a trap nothing of it was applied.
 type result struct {
 	consumed int
+	took     time.Duration
+	fresh    bool     // it was the instance's first call
 	refused  *refusal // of the cause at consumed
 	trapped  *trapped
 	tooLarge *refusal // the call was not made
@@ -34,62 +38,53 @@ type result struct {
 
 // trapped says at which cause a call died, if the guest told.
 type trapped struct {
-	at uint32
+	at   uint32
+	late bool // the time limit ended it
 	refusal
 }
-
-// strikesOut is how often a cause has to kill a fresh instance, alone, before
-// it counts as the cause's fault: once may be the host's.
-const strikesOut = 2
 
 // work handles all causes, in as many calls as it takes. After a trap what stood
 // before the culprit is done again on a fresh instance, then the culprit alone.
 func (o *Operator) work(c causes, total int) error {
-	culprit, strikes := -1, 0
+	h := hunt{culprit: -1}
 	for from := 0; from < total; {
-		n := min(total-from, c.most())
-		switch {
-		case culprit > from:
-			n = min(n, culprit-from)
-		case culprit == from:
-			n = 1
-			if err := o.guest.renew(context.Background()); err != nil {
-				return err
-			}
-		default:
-			culprit, strikes = -1, 0
-		}
-		c.prepare(from, n)
-		started := time.Now()
-		r, err := o.invoke(c)
-		if err != nil {
-			return err
-		}
-		if r.tooLarge != nil {
-			if n > 1 {
-				culprit = -1
-				o.rowsPerCall = max(1, n/2)
-				continue
-			}
-			r.refused = r.tooLarge
-		}
-		if r.trapped != nil {
-			o.ctx.Meter.GuestTraps.Add(1)
+		n := h.next(from, min(total-from, c.most()))
+		if h.culprit == from && !o.guest.fresh {
 			if err := o.guest.renew(context.Background()); err != nil {
 				return fmt.Errorf("start a fresh instance: %w", err)
 			}
-			if n > 1 {
-				culprit = from + n/2 // without a word of the guest: halve until one is left
-				if r.trapped.at != abi.NoCause && int(r.trapped.at) < n {
-					culprit = from + int(r.trapped.at)
-				}
-				continue
+		}
+		c.prepare(from, n)
+		r, err := o.invoke(c)
+		switch {
+		case err != nil:
+			return err
+		case r.tooLarge != nil && n > 1:
+			o.cut(n / 2)
+			continue
+		case r.tooLarge != nil:
+			r.refused = r.tooLarge
+		case r.trapped != nil:
+			if err := o.bury(); err != nil {
+				return err
 			}
-			culprit = from
-			if strikes++; strikes < strikesOut {
+			if r.trapped.late && n > 1 {
+				o.cut(int(min(r.trapped.at, uint32(n))) / 2)
+			}
+			guilty, err := h.died(from, n, r.trapped.at, r.fresh)
+			if err != nil {
+				return fmt.Errorf("function %s: %w: %s", o.config.Function, err, r.trapped.report)
+			}
+			if !guilty {
 				continue
 			}
 			r.refused = &r.trapped.refusal
+		case h.culprit == from:
+			o.cut(o.rowsPerCall / 2) // innocent by itself: the company was too much
+		}
+		h.progress(r.consumed, r.refused != nil)
+		if err := o.trust(r); err != nil {
+			return err
 		}
 		from += r.consumed
 		if r.refused != nil {
@@ -99,7 +94,16 @@ func (o *Operator) work(c causes, total int) error {
 			from++
 			continue
 		}
-		o.tune(n, time.Since(started))
+		o.tune(r.consumed, r.took)
+	}
+	return nil
+}
+
+// bury replaces an instance whose call died.
+func (o *Operator) bury() error {
+	o.ctx.Meter.GuestTraps.Add(1)
+	if err := o.guest.renew(context.Background()); err != nil {
+		return fmt.Errorf("start a fresh instance: %w", err)
 	}
 	return nil
 }
@@ -124,35 +128,60 @@ func (o *Operator) invoke(c causes) (result, error) {
 		return result{}, err
 	}
 	o.hosted.begin()
-	out, err := o.guest.instance.Call(context.Background(), o.guest.handle, size, o.write, o.options())
+	r := result{fresh: o.guest.fresh}
+	o.guest.fresh = false
+	started := time.Now()
+	out, err := o.guest.instance.Call(context.Background(), o.guest.handle, size, o.write, o.options(started))
+	r.took = time.Since(started)
 	if err == nil {
 		err = o.effects.Decode(o.sig, &o.call, out)
 	}
 	if err != nil {
-		return o.died(err), nil
+		r.trapped, err = died(err)
+		return r, err
 	}
 	if err := o.apply(c); err != nil {
 		return result{}, err
 	}
-	r := result{consumed: o.effects.Consumed}
+	r.consumed = o.effects.Consumed
 	if o.effects.Status == abi.StatusFailed {
-		text := string(o.effects.Text)
-		if text == "" {
-			text = "the function refused the record without a reason"
-		}
-		r.refused = &refusal{reason: text}
+		r.refused = o.failed()
 	}
 	return r, nil
 }
 
-// died turns a failed call into a result. Effects that break the contract count
-// like a trap: the instance cannot be trusted any more.
-func (o *Operator) died(err error) result {
-	t := &trapped{at: abi.NoCause, refusal: refusal{reason: err.Error(), report: err.Error()}}
-	if trap, ok := trapOf(err); ok {
-		t.at, t.report = trap.Progress, trap.Report()
+// failed is the guest's own word on why a cause failed.
+func (o *Operator) failed() *refusal {
+	text := string(o.effects.Text)
+	if text == "" {
+		text = "the function refused the record without a reason"
 	}
-	return result{trapped: t}
+	return &refusal{reason: text, outside: unreadable(text)}
+}
+
+// died turns a failed call into how it died. Effects that break the contract
+// count like a trap: the instance cannot be trusted any more. What else goes
+// wrong is the host's own error.
+func died(err error) (*trapped, error) {
+	t := &trapped{at: abi.NoCause, refusal: refusal{reason: err.Error(), report: err.Error()}}
+	var broken *frame.EffectsError
+	if errors.As(err, &broken) {
+		t.outside = true
+		return t, nil
+	}
+	trap, ok := trapOf(err)
+	if !ok {
+		return nil, err
+	}
+	t.at, t.report, t.late = trap.Progress, trap.Report(), errors.Is(trap.Kind, wasmhost.ErrDeadline)
+	t.outside = trap.Progress == abi.NoCause && !ofSize(trap.Kind)
+	return t, nil
+}
+
+// cut makes calls smaller; later ones grow again, with the time they take.
+func (o *Operator) cut(rows int) {
+	o.rowsPerCall = max(1, rows)
+	o.leastRows = min(o.leastRows, o.rowsPerCall)
 }
 
 // tune moves the cut towards TargetCallTime, slowly upwards.
@@ -165,7 +194,7 @@ func (o *Operator) tune(rows int, took time.Duration) {
 		want = int(int64(rows) * int64(TargetCallTime) / int64(took))
 	}
 	want = min(want, 2*o.rowsPerCall)
-	o.rowsPerCall = min(max((3*o.rowsPerCall+want)/4, MinRowsPerCall), MaxRowsPerCall)
+	o.rowsPerCall = min(max((3*o.rowsPerCall+want+3)/4, o.leastRows), MaxRowsPerCall)
 }
 
 // meter publishes the guest's counters.
