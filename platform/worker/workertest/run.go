@@ -27,6 +27,9 @@ type Run struct {
 	Worker *worker.Worker
 	Blobs  blob.Store
 
+	// NewState opens backends; arenas unless it is set before Start.
+	NewState func([]state.Descriptor) (state.Backend, error)
+
 	t     testing.TB
 	graph *jobgraph.Graph
 	next  uint64 // checkpoint id
@@ -51,12 +54,12 @@ type Heard struct {
 
 // New makes a run; Start begins its first attempt.
 func New(t testing.TB, g *jobgraph.Graph, blobs blob.Store, newOperator func(kind string) (operator.Operator, error)) *Run {
-	r := &Run{t: t, graph: g, Blobs: blobs}
+	r := &Run{t: t, graph: g, Blobs: blobs, NewState: func(d []state.Descriptor) (state.Backend, error) {
+		return arena.Open(state.Options{Descriptors: d})
+	}}
 	r.Worker = worker.New(worker.Options{
 		ID: "worker", Log: slog.New(slog.DiscardHandler), Blobs: blobs, Clock: time.Now, NewOperator: newOperator,
-		NewState: func(d []state.Descriptor) (state.Backend, error) {
-			return arena.Open(state.Options{Descriptors: d})
-		},
+		NewState: func(d []state.Descriptor) (state.Backend, error) { return r.NewState(d) },
 		Reporter: (*reporter)(r),
 	})
 	return r
