@@ -21,10 +21,19 @@ import (
 // order in which they went in.
 const partitions = 1
 
-func (l *loop) try(ctx context.Context) error {
+// afresh is how a developer goes on when state cannot be read any more.
+const afresh = "\n  here state may be dropped: rename it; or end weir dev and start it again, for its server keeps nothing"
+
+// project is an applied pipeline file.
+type project struct {
+	namespace string
+	file      *pipelinefile.File
+}
+
+func (l *loop) try(ctx context.Context) (project, error) {
 	text, err := os.ReadFile(l.options.Pipeline)
 	if err != nil {
-		return fmt.Errorf("read pipeline: %w", err)
+		return project{}, fmt.Errorf("read pipeline: %w", err)
 	}
 	file, problems := pipelinefile.Parse(text)
 	if len(problems) > 0 {
@@ -32,7 +41,7 @@ func (l *loop) try(ctx context.Context) error {
 		for i, p := range problems {
 			lines[i] = l.options.Pipeline + ":" + p.Error()
 		}
-		return fmt.Errorf("%s", strings.Join(lines, "\n"))
+		return project{}, fmt.Errorf("%s", strings.Join(lines, "\n"))
 	}
 	namespace := file.Namespace.Value
 	if namespace == "" {
@@ -40,26 +49,22 @@ func (l *loop) try(ctx context.Context) error {
 	}
 	for _, path := range modulePaths(file) {
 		if err := l.buildAndPush(ctx, namespace, path); err != nil {
-			return err
+			return project{}, err
 		}
 	}
 	for _, topic := range topicsOf(file) {
 		_, err := l.topics.CreateTopic(ctx, connect.NewRequest(&weirv1.CreateTopicRequest{Namespace: namespace, Name: topic, Partitions: partitions}))
 		if err != nil && connect.CodeOf(err) != connect.CodeAlreadyExists {
-			return fmt.Errorf("create topic %s: %w", topic, err)
+			return project{}, fmt.Errorf("create topic %s: %w", topic, err)
 		}
 	}
 	start := time.Now()
 	r, err := l.pipelines.ApplyPipeline(ctx, connect.NewRequest(&weirv1.ApplyPipelineRequest{Namespace: namespace, File: string(text), AllowDroppedState: true}))
 	if err != nil {
-		return fmt.Errorf("apply %s: %w", l.options.Pipeline, err)
+		return project{}, fmt.Errorf("apply %s: %w", l.options.Pipeline, err)
 	}
 	l.options.Say(cli.DevEvent{Step: cli.DevApplied, Text: applied(r.Msg), Took: time.Since(start)})
-	for _, f := range l.feeds {
-		f.namespace = namespace
-	}
-	l.follow(ctx, namespace, file)
-	return nil
+	return project{namespace, file}, nil
 }
 
 // applied says what became of the state, which is what an edit may cost.
@@ -140,20 +145,29 @@ func (l *loop) buildAndPush(ctx context.Context, namespace, module string) error
 	return nil
 }
 
-// follow shows what comes out, from the first record of each topic on.
-func (l *loop) follow(ctx context.Context, namespace string, f *pipelinefile.File) {
-	for _, s := range f.Sinks {
-		topic := s.Topic.Value
-		if topic == "" || l.following["topic "+topic] {
-			continue
+// follow feeds what is applied and shows what comes out, from the first record
+// of each topic on.
+func (l *loop) follow(ctx context.Context, p project) {
+	for _, f := range l.feeds {
+		f.namespace = p.namespace
+	}
+	for _, s := range p.file.Sinks {
+		if topic := s.Topic.Value; topic != "" {
+			l.once("topic "+topic, func() { l.showRecords(ctx, p.namespace, topic) })
 		}
-		l.following["topic "+topic] = true
-		l.running.Go(func() { l.showRecords(ctx, namespace, topic) })
 	}
-	if name := f.Name.Value; !l.following["pipeline "+name] {
-		l.following["pipeline "+name] = true
-		l.running.Go(func() { l.showLogs(ctx, namespace, name) })
+	name := p.file.Name.Value
+	l.once("logs "+name, func() { l.showLogs(ctx, p.namespace, name) })
+	l.once("dead letters "+name, func() { l.showDeadLetters(ctx, p.namespace, name) })
+}
+
+// once starts what shows something, unless it is shown already.
+func (l *loop) once(what string, show func()) {
+	if l.following[what] {
+		return
 	}
+	l.following[what] = true
+	l.running.Go(show)
 }
 
 func (l *loop) showRecords(ctx context.Context, namespace, topic string) {
@@ -184,6 +198,33 @@ func (l *loop) showLogs(ctx context.Context, namespace, name string) {
 		err = s.Err()
 	}
 	l.broken(ctx, "read logs of "+name, err)
+}
+
+// showDeadLetters shows each record that the pipeline could not handle. A list
+// that fails is asked for again; each complaint is made once.
+func (l *loop) showDeadLetters(ctx context.Context, namespace, name string) {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	after, complaint := uint64(0), ""
+	for {
+		r, err := l.pipelines.ListDeadLetters(ctx, connect.NewRequest(&weirv1.ListDeadLettersRequest{Namespace: namespace, Name: name, After: after}))
+		if err == nil {
+			complaint = ""
+			for _, d := range r.Msg.GetLetters() {
+				after = d.GetId()
+				where := fmt.Sprintf("%s/%d@%d.%d", d.GetTopic(), d.GetPartition(), d.GetSequence(), d.GetSourceRow())
+				l.options.Guest("dead letter", d.GetOperator(), where+": "+d.GetReason())
+			}
+		} else if text := err.Error(); text != complaint {
+			complaint = text
+			l.broken(ctx, "list dead letters of "+name, err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // broken tells of a stream that ended before the command did.

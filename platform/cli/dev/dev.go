@@ -20,8 +20,12 @@ import (
 	"github.com/weirstream/weir/platform/cli"
 )
 
-// look is how often the project's files are looked at.
-const look = 250 * time.Millisecond
+// How quick the loop is: a change counts once no other has followed for settle;
+// files that are fed, and dead letters, are looked at every look.
+const (
+	settle = 150 * time.Millisecond
+	look   = 250 * time.Millisecond
+)
 
 // Server runs a server until the context ends.
 type Server func(ctx context.Context, o cli.ServerOptions) error
@@ -62,7 +66,8 @@ func Run(ctx context.Context, o cli.DevOptions, server Server) (err error) {
 	return l.run(ctx, ended)
 }
 
-// loop is one run; all of it belongs to one goroutine but what follow starts.
+// loop is one run. Its feeds and what is followed belong to run; a cycle uses
+// the options and the clients alone.
 type loop struct {
 	options   cli.DevOptions
 	feeds     []*feed
@@ -81,38 +86,80 @@ func (l *loop) connect(url string) {
 }
 
 func (l *loop) run(ctx context.Context, ended <-chan error) error {
+	changes, err := newWatch(l.options)
+	if err != nil {
+		return err
+	}
+	defer changes.close()
 	seen := l.snapshot()
-	l.cycle(ctx)
+	c := l.start(ctx)
+	defer func() { c.stop() }()
+	quiet := time.NewTimer(settle)
+	quiet.Stop()
 	tick := time.NewTicker(look)
 	defer tick.Stop()
-	changed := false
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case err := <-ended:
 			return fmt.Errorf("the server ended: %w", err)
+		case p := <-c.done:
+			l.follow(ctx, p)
 		case <-tick.C:
+			l.feed(ctx)
+		case err := <-changes.errors():
+			l.options.Say(cli.DevEvent{Step: cli.DevFailed, Text: "watch files: " + err.Error()})
+			quiet.Reset(settle) // events may be lost: look
+		case <-changes.events():
+			quiet.Reset(settle) // an editor may write a file in steps
+		case <-quiet.C:
+			if err := changes.add(); err != nil {
+				l.options.Say(cli.DevEvent{Step: cli.DevFailed, Text: err.Error()})
+			}
+			if now := l.snapshot(); now != seen {
+				seen = now
+				c.stop()
+				select {
+				case p := <-c.done: // it was applied just before
+					l.follow(ctx, p)
+				default:
+				}
+				l.options.Say(cli.DevEvent{Step: cli.DevChanged, Text: l.options.Dir})
+				c = l.start(ctx)
+			}
 		}
-		// An editor may write a file in steps: wait until two looks agree.
-		now := l.snapshot()
-		switch {
-		case now != seen:
-			seen, changed = now, true
-		case changed:
-			changed = false
-			l.options.Say(cli.DevEvent{Step: cli.DevChanged, Text: l.options.Dir})
-			l.cycle(ctx)
-		}
-		l.feed(ctx)
 	}
 }
 
-// cycle builds, pushes and applies once; whatever fails leaves the running revision alone.
-func (l *loop) cycle(ctx context.Context) {
-	if err := l.try(ctx); err != nil && ctx.Err() == nil {
-		l.options.Say(cli.DevEvent{Step: cli.DevFailed, Text: describe(err)})
-	}
+// cycle is one way through build, push and apply.
+type cycle struct {
+	done   chan project // takes what was applied
+	ended  chan struct{}
+	cancel context.CancelFunc
+}
+
+// start begins a cycle; whatever fails leaves the running revision alone.
+func (l *loop) start(ctx context.Context) *cycle {
+	ctx, cancel := context.WithCancel(ctx)
+	c := &cycle{done: make(chan project, 1), ended: make(chan struct{}), cancel: cancel}
+	go func() {
+		defer close(c.ended)
+		p, err := l.try(ctx)
+		switch {
+		case err == nil:
+			c.done <- p
+		case ctx.Err() == nil:
+			l.options.Say(cli.DevEvent{Step: cli.DevFailed, Text: describe(err)})
+		}
+	}()
+	return c
+}
+
+// stop gives up what a newer change has made stale, and waits until it is gone.
+func (c *cycle) stop() {
+	c.cancel()
+	<-c.ended
 }
 
 // describe says an error with its hint, where the server attached one.
@@ -134,6 +181,9 @@ func describe(err error) string {
 		if p.GetHint() != "" {
 			text += "\n  " + p.GetHint()
 		}
+	}
+	if wire.Code() == connect.CodeFailedPrecondition { // state forbids it
+		text += afresh
 	}
 	return text
 }

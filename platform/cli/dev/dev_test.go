@@ -92,6 +92,14 @@ func (f *fake) Logs(ctx context.Context, _ *connect.Request[weirv1.LogsRequest],
 	return nil
 }
 
+func (f *fake) ListDeadLetters(_ context.Context, r *connect.Request[weirv1.ListDeadLettersRequest]) (*connect.Response[weirv1.ListDeadLettersResponse], error) {
+	out := &weirv1.ListDeadLettersResponse{}
+	if r.Msg.GetAfter() < 7 {
+		out.Letters = []*weirv1.DeadLetter{{Id: 7, Operator: "op", Topic: "clicks", Sequence: 3, Reason: "not JSON"}}
+	}
+	return connect.NewResponse(out), nil
+}
+
 // server serves the fake until the context ends, and notes the folder it was given.
 func (f *fake) server(ctx context.Context, o cli.ServerOptions) error {
 	mux := http.NewServeMux()
@@ -183,7 +191,7 @@ func TestRecordsAndLogsAreShownAndTheFolderIsRemoved(t *testing.T) {
 	write(t, filepath.Join(dir, "pipeline.yaml"), pipeline)
 	write(t, filepath.Join(dir, "m.wasm"), "as it is")
 	f := &fake{}
-	shown := &fake{}
+	shown, letters := &fake{}, &fake{}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	var data string
@@ -191,7 +199,13 @@ func TestRecordsAndLogsAreShownAndTheFolderIsRemoved(t *testing.T) {
 		ended <- Run(ctx, cli.DevOptions{
 			Dir: dir, Pipeline: filepath.Join(dir, "pipeline.yaml"), Say: func(cli.DevEvent) {},
 			Output: func(topic string, record []byte) { shown.note(topic + " " + string(record)) },
-			Guest:  func(level, operator, text string) { f.note(level + " " + operator + " " + text) },
+			Guest: func(level, operator, text string) {
+				to := f
+				if level == "dead letter" {
+					to = letters
+				}
+				to.note(level + " " + operator + " " + text)
+			},
 		}, func(ctx context.Context, o cli.ServerOptions) error {
 			data = o.DataDir
 			return f.server(ctx, o)
@@ -200,10 +214,53 @@ func TestRecordsAndLogsAreShownAndTheFolderIsRemoved(t *testing.T) {
 	f.wait(t, "push m as it is")
 	shown.wait(t, `counts {"from":"counts"}`)
 	f.wait(t, "info op hello")
+	letters.wait(t, "dead letter op clicks/0@3.0: not JSON")
 	cancel()
 	<-ended
 	if _, err := os.Stat(data); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the server's folder is left: %v", err)
+	}
+}
+
+func TestANewerChangeEndsTheBuildOfTheOlderWithAllThatItStarted(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "pipeline.yaml"), pipeline)
+	write(t, filepath.Join(dir, "source.txt"), "slow")
+	write(t, filepath.Join(dir, "build.sh"), `s=$(cat source.txt)
+if [ "$s" = slow ]; then touch .began; (sleep 300; echo old >m.wasm); fi
+echo "$s" >m.wasm
+`)
+	f := &fake{}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, cli.DevOptions{
+			Dir: dir, Pipeline: filepath.Join(dir, "pipeline.yaml"),
+			Say:    func(e cli.DevEvent) { f.note("say " + string(e.Step) + " " + e.Text) },
+			Output: func(string, []byte) {}, Guest: func(_, _, _ string) {},
+		}, f.server)
+	}()
+	began := func() {
+		t.Helper()
+		marker := filepath.Join(dir, ".began")
+		for end := time.Now().Add(30 * time.Second); os.Remove(marker) != nil; <-time.After(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("no build began")
+			}
+		}
+	}
+	began()
+	write(t, filepath.Join(dir, "source.txt"), "new")
+	f.wait(t, "push m new")
+	f.wait(t, "say applied")
+
+	write(t, filepath.Join(dir, "source.txt"), "slow")
+	began()
+	cancel()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Error("the end waits for a build")
 	}
 }
 
