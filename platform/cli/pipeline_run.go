@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -20,15 +21,45 @@ its slots back. weir pipeline resume goes on from there.`,
 		ValidArgsFunction: a.completeName(pipelineNames),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, args []string) error {
 			p := a.startProgress(waiting("stopping " + args[0] + ": last checkpoint, publishing"))
-			r, err := c.pipelines.StopPipeline(cmd.Context(), connect.NewRequest(&weirv1.StopPipelineRequest{Namespace: a.namespace, Name: args[0]}))
+			state, err := a.stop(cmd.Context(), c, args[0])
 			p.end()
 			if err != nil {
 				return fmt.Errorf("stop pipeline %q: %w", args[0], err)
 			}
-			a.confirm("pipeline %s is %s", args[0], r.Msg.GetPipeline().GetState())
+			a.confirm("pipeline %s is %s", args[0], state)
 			return nil
 		}),
 	}
+}
+
+// stop stops a pipeline and waits until its last output is published and its
+// tasks are gone.
+func (a *app) stop(ctx context.Context, c *clients, name string) (state string, err error) {
+	r, err := c.pipelines.StopPipeline(ctx, connect.NewRequest(&weirv1.StopPipelineRequest{Namespace: a.namespace, Name: name}))
+	if err != nil {
+		return "", err
+	}
+	if state = r.Msg.GetPipeline().GetState(); settled(state) {
+		return state, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s, err := c.pipelines.WatchPipeline(ctx, connect.NewRequest(&weirv1.WatchPipelineRequest{Namespace: a.namespace, Name: name}))
+	if err != nil {
+		return "", err
+	}
+	defer s.Close()
+	for s.Receive() {
+		if state = s.Msg().GetStatus().GetPipeline().GetState(); settled(state) {
+			return state, nil
+		}
+	}
+	return "", s.Err()
+}
+
+// settled says whether a job in that state holds nothing and goes nowhere by itself.
+func settled(state string) bool {
+	return state == "stopped" || state == "failed" || state == "finished"
 }
 
 func (a *app) pipelineResume() *cobra.Command {
@@ -75,7 +106,10 @@ func (a *app) pipelineDelete() *cobra.Command {
 		ValidArgsFunction: a.completeName(pipelineNames),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, args []string) error {
 			p := a.startProgress(waiting("deleting " + args[0]))
-			_, err := c.pipelines.DeletePipeline(cmd.Context(), connect.NewRequest(&weirv1.DeletePipelineRequest{Namespace: a.namespace, Name: args[0]}))
+			_, err := a.stop(cmd.Context(), c, args[0])
+			if err == nil {
+				_, err = c.pipelines.DeletePipeline(cmd.Context(), connect.NewRequest(&weirv1.DeletePipelineRequest{Namespace: a.namespace, Name: args[0]}))
+			}
 			p.end()
 			if err != nil {
 				return fmt.Errorf("delete pipeline %q: %w", args[0], err)

@@ -104,6 +104,12 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.join(ctx); err != nil {
 		return err
 	}
+	if s.node.Leads() {
+		// A process that died while it made a topic may have left half of it.
+		if err := s.topics.Reconcile(ctx); err != nil {
+			s.log().Warn("topics were not all reconciled with their streams", "error", err)
+		}
+	}
 	s.tasks.Go(func() { s.controller.Run(running) })
 	s.tasks.Go(func() { s.agent.Run(running) })
 	s.tasks.Go(func() { s.keepHouse(running) })

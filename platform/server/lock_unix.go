@@ -20,12 +20,3 @@ func lockFile(name string) (*os.File, error) {
 	}
 	return f, nil
 }
-
-// freeBytes is the space that is left where a folder is.
-func freeBytes(dir string) (uint64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, err
-	}
-	return st.Bavail * uint64(st.Bsize), nil
-}
