@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirstream/weir/platform/element"
@@ -55,7 +56,7 @@ type Options struct {
 type Agent struct {
 	options Options
 	worker  *worker.Worker
-	epoch   uint64
+	epoch   atomic.Uint64
 	done    chan struct{} // closed when Run has returned
 	started chan struct{} // an attempt began: the next heartbeat is due
 
@@ -88,7 +89,7 @@ func (a *Agent) SetWorker(w *worker.Worker) { a.worker = w }
 func (a *Agent) Worker() *worker.Worker { return a.worker }
 
 // Epoch is the worker's registration.
-func (a *Agent) Epoch() uint64 { return a.epoch }
+func (a *Agent) Epoch() uint64 { return a.epoch.Load() }
 
 // Register enters the worker into the catalog.
 func (a *Agent) Register(ctx context.Context) error {
@@ -98,7 +99,7 @@ func (a *Agent) Register(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("register worker %s: %w", a.options.WorkerID, err)
 	}
-	a.epoch = r.Number
+	a.epoch.Store(r.Number)
 	return nil
 }
 
@@ -106,7 +107,7 @@ func (a *Agent) Register(ctx context.Context) error {
 func (a *Agent) Run(ctx context.Context) {
 	defer close(a.done)
 	defer a.worker.Close()
-	a.options.Leader.Tell(scheduler.WorkerConnected{Worker: a.epoch})
+	a.options.Leader.Tell(scheduler.WorkerConnected{Worker: a.Epoch()})
 	var beat sync.WaitGroup
 	beat.Go(func() { a.beat(ctx) })
 	defer beat.Wait()
@@ -128,7 +129,8 @@ func (a *Agent) beat(ctx context.Context) {
 			tick.Reset(heartbeat)
 			continue
 		}
-		seen := scheduler.WorkerSeen{Worker: a.epoch}
+		a.comeBack(ctx)
+		seen := scheduler.WorkerSeen{Worker: a.Epoch()}
 		for _, uid := range a.worker.Jobs() {
 			if j := a.worker.Job(uid); j != nil {
 				seen.Progress = append(seen.Progress, scheduler.Progress{UID: uid, Attempt: j.Attempt(), Count: progress(j)})
@@ -141,6 +143,23 @@ func (a *Agent) beat(ctx context.Context) {
 			tick.Reset(idleHeartbeat)
 		}
 	}
+}
+
+// comeBack registers the worker anew if the catalog has dropped it: a process
+// that was suspended for longer than its lease lives on, its attempts do not.
+func (a *Agent) comeBack(ctx context.Context) {
+	if _, known := a.options.Node.View().Worker(a.Epoch()); known || a.Epoch() == 0 || !a.options.Node.Leads() {
+		return
+	}
+	before := a.Epoch()
+	if err := a.Register(ctx); err != nil {
+		if ctx.Err() == nil {
+			a.options.Log.Warn("the worker was given up and is not back yet", "epoch", before, "error", err)
+		}
+		return
+	}
+	a.options.Log.Warn("the worker stood still for longer than its lease, was given up and is back", "epoch", a.Epoch())
+	a.options.Leader.Tell(scheduler.WorkerConnected{Worker: a.Epoch()})
 }
 
 // progress changes whenever something moved that a checkpoint would keep.
@@ -183,7 +202,7 @@ func (a *Agent) follow(ctx context.Context, u raftmeta.Update) {
 }
 
 func (a *Agent) reconcile(ctx context.Context, p *catalog.Pipeline) {
-	mine := len(p.Job.Slots.Of(a.epoch)) > 0 && p.Job.State.HasTasks()
+	mine := len(p.Job.Slots.Of(a.Epoch())) > 0 && p.Job.State.HasTasks()
 	a.mu.Lock()
 	j := a.jobs[p.UID]
 	a.mu.Unlock()
@@ -298,7 +317,7 @@ func (a *Agent) Trigger(_ uint64, t scheduler.Trigger) {
 		b.Actions |= element.Savepoint
 	}
 	if err := a.worker.Trigger(t.UID, b); err != nil && !errors.Is(err, worker.ErrUnknownJob) {
-		a.options.Leader.Tell(scheduler.Decline{Worker: a.epoch, UID: t.UID, Attempt: t.Attempt, ID: t.ID, Reason: err.Error()})
+		a.options.Leader.Tell(scheduler.Decline{Worker: a.Epoch(), UID: t.UID, Attempt: t.Attempt, ID: t.ID, Reason: err.Error()})
 	}
 }
 
@@ -320,13 +339,13 @@ func (a *Agent) Lead() {
 	defer a.mu.Unlock()
 	for uid, j := range a.jobs {
 		if j.ready {
-			a.options.Leader.Tell(scheduler.TasksReady{Worker: a.epoch, UID: uid, Attempt: j.attempt})
+			a.options.Leader.Tell(scheduler.TasksReady{Worker: a.Epoch(), UID: uid, Attempt: j.attempt})
 		}
 		if j.ended {
-			a.options.Leader.Tell(scheduler.SourcesEnded{Worker: a.epoch, UID: uid, Attempt: j.attempt})
+			a.options.Leader.Tell(scheduler.SourcesEnded{Worker: a.Epoch(), UID: uid, Attempt: j.attempt})
 		}
 		if j.published > 0 {
-			a.options.Leader.Tell(scheduler.OutputPublished{Worker: a.epoch, UID: uid, Attempt: j.attempt, ID: j.published})
+			a.options.Leader.Tell(scheduler.OutputPublished{Worker: a.Epoch(), UID: uid, Attempt: j.attempt, ID: j.published})
 		}
 	}
 }
