@@ -16,7 +16,6 @@ import (
 
 // Waits of a chaos run.
 const (
-	aimLimit   = 8 * time.Second         // then a death that was aimed comes at random
 	roundTime  = 2500 * time.Millisecond // in which a round's share is fed
 	patience   = 60 * time.Second        // without any output while some is expected
 	sweepLimit = 60 * time.Second
@@ -172,11 +171,7 @@ func (c *chaos) round(ctx context.Context, p *Process, i int, d Death) (*Process
 	if err != nil && !errors.Is(err, ErrDied) {
 		return p, err
 	}
-	limit := d.After
-	if d.Place != "" {
-		limit = aimLimit
-	}
-	end := time.NewTimer(limit - time.Since(p.Started))
+	end := time.NewTimer(d.After - time.Since(p.Started))
 	defer end.Stop()
 	pace := time.NewTicker(pollEvery)
 	defer pace.Stop()

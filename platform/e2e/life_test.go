@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -138,6 +139,49 @@ func TestAKilledServerGoesOnWithItsStateSoon(t *testing.T) {
 		t.Errorf("p50 is %s, over %s", took[2], limit)
 	}
 	if err := checkCounts(t.Context(), w.nc, out, restartKeys, 8, 6); err != nil {
+		t.Error(err)
+	}
+}
+
+// pauseTime is longer than a worker's lease of three seconds.
+const pauseTime = 4 * time.Second
+
+func TestAServerThatStoodStillForLongerThanItsLeaseGoesOnExactlyOnce(t *testing.T) {
+	w := alone(t)
+	if err := w.client.PushModule(t.Context(), "guest", built.guest); err != nil {
+		t.Fatal(err)
+	}
+	in, out := w.topic(t, "kept-in", 4), w.topic(t, "kept-out", 4)
+	w.apply(t, keptPipeline, 2)
+	load := NewWorkload(17, 30_000, 500, 4)
+	first := NewFirstStage(load)
+	feed, err := StartFeed(t.Context(), w.nc, in, "kept-in", load)
+	if err != nil {
+		t.Fatal(err)
+	}
+	feed.Allow(0.5)
+	at, err := Follow(within(t, 30*time.Second), w.nc, out, 0, 20*time.Second, first.Visit, func() bool { return first.Rows > 3000 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	feed.Allow(1) // the feeder meets a server that does not answer
+	if err := pause(t.Context(), pauseTime); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := feed.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	w.reconnected(t)
+	if _, err := Follow(within(t, 60*time.Second), w.nc, out, at, 40*time.Second, first.Visit, first.Done); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Verdict(nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -10,9 +10,9 @@ import (
 
 // Death is one way in which a server's life ends.
 type Death struct {
-	Place string // a failpoint; empty: After
-	Nth   int    // passing of the place
-	After time.Duration
+	Place string        // a failpoint; empty: none
+	Nth   int           // passing of the place
+	After time.Duration // then it dies in any case
 }
 
 func (d Death) String() string {
@@ -55,8 +55,10 @@ var aims = []struct {
 }
 
 const (
-	soonest = 20 * time.Millisecond // in the middle of the start
-	latest  = 2500 * time.Millisecond
+	soonest    = 20 * time.Millisecond // in the middle of the start
+	latest     = 2500 * time.Millisecond
+	aimLimit   = 8 * time.Second  // for a place to be passed; then the death comes at random
+	sweepPause = 14 * time.Second // the first sweep comes ten seconds after the start
 )
 
 // Deaths plans n of them: every second one is aimed, and no place comes again
@@ -75,7 +77,10 @@ func Deaths(seed uint64, n int) []Death {
 		}
 		a := aims[order[0]]
 		order = order[1:]
-		out[i] = Death{Place: a.place, Nth: 1 + rng.IntN(a.most)}
+		out[i] = Death{Place: a.place, Nth: 1 + rng.IntN(a.most), After: aimLimit}
+		if a.place == failpoint.SweepDeleted {
+			out[i].After = sweepPause
+		}
 	}
 	return out
 }
