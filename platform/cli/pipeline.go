@@ -150,7 +150,10 @@ func (a *app) pipelineApply() *cobra.Command {
 		Long: `Create a pipeline from a file, or change the one of that name: a last checkpoint
 is taken and the new revision starts from its state. A change that would drop
 state is refused unless --allow-dropped-state is given; weir pipeline diff shows
-it beforehand. The same file twice changes nothing.`,
+it beforehand. The same file twice changes nothing.
+
+A module that the file names by a path (module: alert.wasm) is pushed first, if that
+file is there.`,
 		Example: `  weir pipeline apply pipeline.yaml
   weir pipeline apply pipeline.yaml --stopped
   weir pipeline apply pipeline.yaml --allow-dropped-state`,
@@ -159,6 +162,9 @@ it beforehand. The same file twice changes nothing.`,
 			text, err := a.readFile(args[0], maxPipelineBytes)
 			if err != nil {
 				return fmt.Errorf("read pipeline: %w", err)
+			}
+			if err := a.pushNamed(cmd.Context(), c, args[0], text); err != nil {
+				return err
 			}
 			p := a.startProgress(waiting("applying " + args[0]))
 			r, err := c.pipelines.ApplyPipeline(cmd.Context(), connect.NewRequest(&weirv1.ApplyPipelineRequest{
