@@ -31,6 +31,7 @@ const (
 	MaxRowsPerCall  = 4096
 	MinRowsPerCall  = 16
 	firstRows       = 512
+	waryCalls       = 64               // do not grow after one was too much
 	TargetCallTime  = time.Millisecond // what cuts aim at
 	aimBytesPerCall = 1 << 20
 	CallTimeout     = time.Second
@@ -96,6 +97,7 @@ type Operator struct {
 
 	rowsPerCall int
 	leastRows   int // what tuning does not go below
+	wary        int // calls to come that do not grow
 	statePerRow int // bytes of framed state that came with a cause of the last call
 	broken      broken
 	clock       int64

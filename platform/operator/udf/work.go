@@ -80,7 +80,7 @@ func (o *Operator) work(c causes, total int) error {
 			}
 			r.refused = &r.trapped.refusal
 		case h.culprit == from:
-			o.cut(o.rowsPerCall / 2) // innocent by itself: the company was too much
+			o.cut(min(o.rowsPerCall, total-from) / 2) // innocent by itself: the company was too much
 		}
 		h.progress(r.consumed, r.refused != nil)
 		if err := o.trust(r); err != nil {
@@ -178,10 +178,12 @@ func died(err error) (*trapped, error) {
 	return t, nil
 }
 
-// cut makes calls smaller; later ones grow again, with the time they take.
+// cut makes calls smaller, because one was too much for the guest. Later ones
+// grow again, but not at once: each such death costs an instance.
 func (o *Operator) cut(rows int) {
 	o.rowsPerCall = max(1, rows)
 	o.leastRows = min(o.leastRows, o.rowsPerCall)
+	o.wary = waryCalls
 }
 
 // tune moves the cut towards TargetCallTime, slowly upwards.
@@ -192,6 +194,10 @@ func (o *Operator) tune(rows int, took time.Duration) {
 	want := MaxRowsPerCall
 	if took > 0 {
 		want = int(int64(rows) * int64(TargetCallTime) / int64(took))
+	}
+	if o.wary > 0 {
+		o.wary--
+		want = min(want, o.rowsPerCall)
 	}
 	want = min(want, 2*o.rowsPerCall)
 	o.rowsPerCall = min(max((3*o.rowsPerCall+want+3)/4, o.leastRows), MaxRowsPerCall)
