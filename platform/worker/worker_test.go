@@ -167,7 +167,7 @@ func TestTheFailureOfOneTaskIsReportedOnceAndItsCheckpointNever(t *testing.T) {
 		if got := run.Worker.Job(workertest.UID).Waiting(); !slices.Contains(got, "count/0") || !slices.Contains(got, "count/1") {
 			t.Errorf("it waits for %v", got)
 		}
-		w.Before = nil
+		w.SetBefore(nil)
 		run.Kill()
 		run.Start()
 		synctest.Wait()
@@ -245,12 +245,12 @@ func TestAnotherAttemptAndAnotherCheckpointAreRefused(t *testing.T) {
 		if err := run.Worker.Trigger("other", element.Barrier{ID: 1, Attempt: 1}); !errors.Is(err, worker.ErrUnknownJob) {
 			t.Errorf("a barrier of another pipeline: %v", err)
 		}
-		w.Before = func(id operator.Identity, _ int) error {
+		w.SetBefore(func(id operator.Identity, _ int) error {
 			if id.Operator == "count" {
 				<-store.goOn
 			}
 			return nil
-		}
+		})
 		w.Allow(10)
 		synctest.Wait()
 		run.Trigger()
@@ -281,7 +281,7 @@ func TestAGenerationIsWrittenToItsEndThoughItsTaskHasFailedAndClosedTheState(t *
 		synctest.Wait()
 		id := run.Trigger()
 		<-reading // the writer stands between two entries
-		w.Before = func(operator.Identity, int) error { return errors.New("refused") }
+		w.SetBefore(func(operator.Identity, int) error { return errors.New("refused") })
 		w.Allow(51)
 		synctest.Wait()
 		if len(run.Heard().Failures) != 1 {
@@ -292,7 +292,7 @@ func TestAGenerationIsWrittenToItsEndThoughItsTaskHasFailedAndClosedTheState(t *
 		if !run.Commit(id) {
 			t.Fatal("the checkpoint is not acknowledged")
 		}
-		w.Before = nil
+		w.SetBefore(nil)
 		run.Kill()
 		run.Start()
 		w.Allow(100)

@@ -43,7 +43,8 @@ type World struct {
 	Rows   int64
 	// BatchRows is how many rows a source emits at once, at most.
 	BatchRows int
-	// Before, if set, is called by operators for each batch, with the lock not held.
+	// Before, if set, is called by operators for each batch, with the lock not
+	// held. While tasks run it is changed by SetBefore.
 	Before func(id operator.Identity, rows int) error
 
 	schema *schema.Schema
@@ -139,9 +140,19 @@ func (w *World) show(sink string, writer int, checkpoint uint64, rows []Row) {
 	w.visible[sink][writer] = append(w.visible[sink][writer], rows...)
 }
 
+// SetBefore changes Before while tasks run.
+func (w *World) SetBefore(f func(id operator.Identity, rows int) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.Before = f
+}
+
 func (w *World) before(id operator.Identity, rows int) error {
-	if w.Before == nil {
+	w.mu.Lock()
+	f := w.Before
+	w.mu.Unlock()
+	if f == nil {
 		return nil
 	}
-	return w.Before(id, rows)
+	return f(id, rows)
 }

@@ -132,13 +132,13 @@ func TestAUsersErrorFailsTheJobAndItResumesWhenMended(t *testing.T) {
 		h.state(uid, catalog.JobRunning)
 		w.Allow(50)
 		h.shown(uid)
-		w.Before = func(operator.Identity, int) error { return usersFault{} }
+		w.SetBefore(func(operator.Identity, int) error { return usersFault{} })
 		w.Allow(100)
 		j := h.state(uid, catalog.JobFailed)
 		if j.Error == nil || j.Error.Class != catalog.ErrorUser || !mentions(j.Error.Text, "operator source", "record 7 is nonsense") || j.Restarts != 0 {
 			t.Fatalf("%+v, error %+v", j, j.Error)
 		}
-		w.Before = nil
+		w.SetBefore(nil)
 		h.desire(uid, catalog.DesiredStopped, catalog.StartFrom{})
 		h.desire(uid, catalog.DesiredRunning, catalog.StartFrom{})
 		h.state(uid, catalog.JobFinished)
@@ -150,13 +150,13 @@ func TestABugRestartsTheJobWithGrowingPauses(t *testing.T) {
 	w := runtimetest.NewWorld(3, 100)
 	open(t, w, inMemory(), func(t *testing.T, h *house) {
 		var at []time.Time
-		w.Before = func(id operator.Identity, _ int) error {
+		w.SetBefore(func(id operator.Identity, _ int) error {
 			if id.Operator == "count" && id.Task == 0 && len(at) < 5 {
 				at = append(at, time.Now())
 				panic("a bug")
 			}
 			return nil
-		}
+		})
 		uid := h.apply(nil)
 		w.Allow(100)
 		j := h.state(uid, catalog.JobFinished)
@@ -353,12 +353,12 @@ func TestAJobWhoseGraphIsMissingTriesAgainUntilItIsThere(t *testing.T) {
 	w := runtimetest.NewWorld(3, 100)
 	var broken atomic.Bool
 	open(t, w, inMemory(), func(t *testing.T, h *house) {
-		w.Before = func(operator.Identity, int) error {
+		w.SetBefore(func(operator.Identity, int) error {
 			if broken.Swap(false) {
 				return errors.New("for once")
 			}
 			return nil
-		}
+		})
 		uid := h.apply(nil)
 		h.state(uid, catalog.JobRunning)
 		p, _ := h.node.View().Pipeline(uid)
