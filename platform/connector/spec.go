@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -129,8 +130,7 @@ func sortedNames(m map[string]json.RawMessage) []string {
 
 func quoteDefault(f Field) json.RawMessage {
 	if f.Type == Text || f.Type == Duration {
-		quoted, _ := json.Marshal(f.Default) // a string always has a JSON form
-		return quoted
+		return json.RawMessage(strconv.Quote(f.Default)) // defaults are plain words: Go's quotes are JSON's
 	}
 	return json.RawMessage(f.Default)
 }

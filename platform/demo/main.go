@@ -100,6 +100,14 @@ type demo struct {
 // alert is a row of the topic alerts.
 type alert map[string]any
 
+func (a alert) text() string {
+	b, err := json.Marshal(a)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
 func (d demo) deploy(ctx context.Context) error {
 	for _, topic := range []string{"flights", "alerts"} {
 		if _, err := d.topics.CreateTopic(ctx, connect.NewRequest(&weirv1.CreateTopicRequest{Name: topic, Partitions: 4})); err != nil {
@@ -201,8 +209,7 @@ func (d demo) show(ctx context.Context, alerts <-chan alert, flights int, starte
 			origin, _ := a["origin"].(string)
 			perOrigin[origin]++
 			if count <= most {
-				text, _ := json.Marshal(a)
-				fmt.Printf("alert %s\n", text)
+				fmt.Printf("alert %s\n", a.text())
 			} else if count == most+1 {
 				fmt.Println("…")
 			}

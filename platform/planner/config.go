@@ -120,7 +120,7 @@ func optionsOf(raw json.RawMessage) map[string]any {
 	out := map[string]any{}
 	if len(raw) > 0 {
 		if err := json.Unmarshal(raw, &out); err != nil {
-			out["options"] = json.RawMessage(raw) // refused by the connector, with its own words
+			out["options"] = raw // refused by the connector, with its own words
 		}
 	}
 	return out

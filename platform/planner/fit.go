@@ -1,7 +1,6 @@
 package planner
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/weirstream/weir/abi"
@@ -59,7 +58,7 @@ func (l *logical) cast(from port, n *node, input int, casts map[string]string) p
 		name: fmt.Sprintf("%s%s.%d", castPrefix, n.name, input), pos: n.pos, kind: project.Kind,
 		parallelism: from.node.parallelism, inputs: []port{from}, done: true,
 	}
-	p, err := project.Plan(json.RawMessage(encode(c)), []native.Input{{Name: portName(from), Schema: out.schema, Changelog: out.changelog}}, nil)
+	p, err := project.Plan(encode(c), []native.Input{{Name: portName(from), Schema: out.schema, Changelog: out.changelog}}, nil)
 	if err != nil {
 		l.problem(n.pos, "", "operator %s: %v", n.name, err)
 		return from

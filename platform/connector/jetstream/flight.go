@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	nats_js "github.com/nats-io/nats.go/jetstream"
 )
 
 // Limits of what a publisher has sent and not seen acknowledged.
@@ -190,10 +189,4 @@ func readAck(m *nats.Msg) (uint64, error) {
 		return 0, errors.New("read acknowledgement: it names no stream")
 	}
 	return ack.Sequence, nil
-}
-
-// wrongSequence tells that the subject's last message is another than expected.
-func wrongSequence(err error) bool {
-	var api *nats_js.APIError
-	return errors.As(err, &api) && api.ErrorCode == nats_js.JSErrCodeStreamWrongLastSequence
 }

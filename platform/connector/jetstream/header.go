@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"strconv"
@@ -119,7 +120,7 @@ func setRecord(h nats.Header, r record, withTime bool) error {
 		if reserved(name) {
 			return fmt.Errorf("header %s: names that begin with Nats- or Weir- are reserved: rename it", name)
 		}
-		if strings.ContainsAny(name, ": \r\n") || strings.ContainsAny(string(value), "\r\n") || name == "" {
+		if strings.ContainsAny(name, ": \r\n") || bytes.ContainsAny(value, "\r\n") || name == "" {
 			return fmt.Errorf("header %q: a header has no line breaks, and its name no blanks or colons", name)
 		}
 		h[name] = []string{string(value)}

@@ -147,17 +147,6 @@ func (t Topic) PublishExample(url string) string {
 	return line
 }
 
-// partitionOf reads the partition out of a stored subject.
-func (t Topic) partitionOf(subject string) (int, error) {
-	rest, ok := strings.CutPrefix(subject, t.root())
-	number, _, more := strings.Cut(rest, ".")
-	p, err := strconv.Atoi(number)
-	if !ok || !more || err != nil || p < 0 || p >= t.Partitions {
-		return 0, fmt.Errorf("subject %s is not of a partition of topic %s", subject, t.Name)
-	}
-	return p, nil
-}
-
 // subjectKey gives the key that a plain client put into the subject.
 func subjectKey(subject string) ([]byte, bool) {
 	// weir t ns topic partition k key: only the last token may be anything.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -188,4 +189,21 @@ func TestADeliverysReplySubjectIsReadInBothForms(t *testing.T) {
 			t.Errorf("%q is read as %+v", reply, got)
 		}
 	}
+}
+
+// wrongSequence tells that the subject's last message is another than expected.
+func wrongSequence(err error) bool {
+	var api *nats_js.APIError
+	return errors.As(err, &api) && api.ErrorCode == nats_js.JSErrCodeStreamWrongLastSequence
+}
+
+// partitionOf reads the partition out of a stored subject.
+func (t Topic) partitionOf(subject string) (int, error) {
+	rest, ok := strings.CutPrefix(subject, t.root())
+	number, _, more := strings.Cut(rest, ".")
+	p, err := strconv.Atoi(number)
+	if !ok || !more || err != nil || p < 0 || p >= t.Partitions {
+		return 0, fmt.Errorf("subject %s is not of a partition of topic %s", subject, t.Name)
+	}
+	return p, nil
 }

@@ -5,7 +5,6 @@ package operatortest
 
 import (
 	"encoding/json"
-	"io"
 	"log/slog"
 	"slices"
 	"testing"
@@ -91,7 +90,7 @@ func Open(t testing.TB, spec Spec, keep Retention, segments ...[]state.Entry) *R
 	err = r.Operator.Open(&operator.Context{
 		Identity: operator.Identity{Pipeline: "test", Operator: "operator", Parallelism: 1, LastGroup: 255},
 		Config:   config, Inputs: inputs, Outputs: []*schema.Schema{plan.Output}, Key: plan.Key,
-		State: r.State, Output: (*output)(r), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		State: r.State, Output: (*output)(r), Log: slog.New(slog.DiscardHandler),
 		Clock: func() int64 { return r.Clock }, Wake: func() {}, Fail: func(err error) { t.Error(err) },
 		Published: func(uint64) {}, Meter: &operator.Meter{},
 	})

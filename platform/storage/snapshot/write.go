@@ -186,7 +186,7 @@ func (w *objectWriter) finish(p *Part) error {
 // abort ends a put without an object, and waits for it.
 func (w *objectWriter) abort(cause error) {
 	if w.out != nil {
-		w.pipe.CloseWithError(cause)
+		_ = w.pipe.CloseWithError(cause) // it never fails
 		<-w.done
 	}
 }

@@ -91,7 +91,7 @@ func (s *Store) Put(ctx context.Context, name string, r io.Reader) (blob.Info, e
 		return blob.Info{}, fmt.Errorf("put object %s: %w", name, err)
 	}
 	temp := filepath.Join(s.aside, strconv.FormatUint(s.next.Add(1), 36))
-	defer os.Remove(temp)
+	defer func() { _ = os.Remove(temp) }() // gone already if all went well; else the next open takes it
 	size, err := s.write(temp, &contextReader{ctx: ctx, r: r}, s.sync)
 	if err != nil {
 		return blob.Info{}, describe("put object", name, s.root, err)

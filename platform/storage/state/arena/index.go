@@ -46,7 +46,7 @@ func (x *index) insert(slots *slotTable, hash uint64, slot uint32) {
 		x.grow(slots, g)
 		g = x.segment(hash)
 	}
-	g.place(uint64(hash>>32)<<32 | uint64(slot+1))
+	g.place(hash>>32<<32 | uint64(slot+1))
 	g.count++
 }
 
