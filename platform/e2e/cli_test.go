@@ -9,7 +9,7 @@ import (
 )
 
 func TestTheCommandLineDrivesAPipelineFromTopicToDeadLetter(t *testing.T) {
-	w := together(t)
+	w := alone(t)
 	weir := func(stdin string, args ...string) string {
 		t.Helper()
 		out, err := w.setup.Weir(t.Context(), strings.NewReader(stdin), args...)
