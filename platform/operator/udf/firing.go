@@ -74,7 +74,7 @@ func (f *firingCauses) prepare(from, n int) {
 func (f *firingCauses) time(cause int) int64 { return f.list[cause].Time }
 
 func (f *firingCauses) most() int {
-	return max(1, min(f.o.rowsPerCall, aimBytesPerCall/(f.o.statePerRow+1)))
+	return max(1, min(f.o.rowsPerCall, aimBytesPerCall/(f.o.statePerRow+1), f.o.hosted.most()))
 }
 
 // refuse takes a firing out: its key goes to the dead letters.

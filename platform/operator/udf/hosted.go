@@ -29,6 +29,13 @@ type overlay struct {
 	index   hostedIndex
 	appends map[hostedPlace]uint64 // list -> elements appended in this call
 	page    []scanEntry
+
+	writesPerCause, bytesPerCause int // of the last call
+}
+
+// most is how many causes a call may have, so that it stays well below the limits if they write as much as the last ones.
+func (h *overlay) most() int {
+	return min(MaxHostedWrites/2/(h.writesPerCause+1), MaxHostedBytes/2/(h.bytesPerCause+1))
 }
 
 type hostedOp uint8
@@ -79,6 +86,9 @@ func (h *overlay) begin() {
 
 // apply writes what causes below consumed have done to the backend.
 func (h *overlay) apply(consumed int) error {
+	if consumed > 0 {
+		h.writesPerCause, h.bytesPerCause = len(h.writes)/consumed, len(h.bytes)/consumed
+	}
 	s := h.o.ctx.State
 	for i := range h.writes {
 		w := &h.writes[i]

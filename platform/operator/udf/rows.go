@@ -114,7 +114,8 @@ func (r *rowCauses) prepare(from, n int) {
 // time is the event time of a cause of the call.
 func (r *rowCauses) time(cause int) int64 { return r.b.Time(int(r.o.pick[cause])) }
 
-// most is how many rows the next call takes: by measured time and by bytes.
+// most is how many rows the next call takes: by measured time, by bytes of rows
+// and state, and by writes of hosted state.
 func (r *rowCauses) most() int {
 	size := 0
 	view := r.o.inputs[r.in].view
@@ -122,7 +123,7 @@ func (r *rowCauses) most() int {
 		size += view[i].Size()
 	}
 	perRow := size/max(r.b.Physical(), 1) + r.o.statePerRow + 1
-	return max(1, min(r.o.rowsPerCall, aimBytesPerCall/perRow))
+	return max(1, min(r.o.rowsPerCall, aimBytesPerCall/perRow, r.o.hosted.most()))
 }
 
 // refuse takes a row out: to the dead letters, or the job fails.

@@ -110,6 +110,18 @@ func do(ctx *weir.Context, key, op string) error {
 		log.Clear(ctx)
 	case "plan": // what the timers of that time do
 		plans.Put(ctx, a, two)
+	case "long":
+		plans.Put(ctx, a, strings.Repeat("p", int(b)))
+	case "plans":
+		var all []string
+		for k, v := range plans.All(ctx) {
+			all = append(all, fmt.Sprint(k, ":", len(v)))
+		}
+		say(ctx, "plans %s", strings.Join(all, ","))
+	case "many": // writes a entries, b apart
+		for i := range a {
+			entries.Put(ctx, i*b, i)
+		}
 	case "first":
 		first.Set(ctx, at(a))
 	case "second":
