@@ -87,6 +87,9 @@ func resolve(f *pipelinefile.File, w World) *logical {
 		l.nodes = append(l.nodes, n)
 	}
 	for _, n := range l.nodes {
+		if n.name == deadLetterStage {
+			l.problem(n.pos, "choose another", "the name %s is that of the sink of dead letters", n.name)
+		}
 		l.node(n)
 	}
 	if len(f.Sources) == 0 {
@@ -238,7 +241,7 @@ func (l *logical) functionInputs(n *node, f *manifest.Function) {
 			}
 		}
 		if i >= len(f.Inputs) {
-			l.problem(in.From.Pos, "its inputs are "+strings.Join(names, ", "), "function %s has %d inputs", f.Name, len(f.Inputs))
+			l.problem(in.From.Pos, "its inputs are "+strings.Join(names, ", "), "function %s takes no more than %d inputs", f.Name, len(f.Inputs))
 			continue
 		}
 		from, ok := l.port(in.From)

@@ -90,7 +90,7 @@ func (p *physical) node(n *node) error {
 	for i := range n.inputs {
 		op.Upstream = append(op.Upstream, jobgraph.Port{Operator: -1, Output: i})
 	}
-	at := p.stage(n.name, n.parallelism, op)
+	at := p.stage(op.ID, n.parallelism, op)
 	p.places[n] = at
 	for i, in := range n.inputs {
 		p.edge(n, i, in, at)
@@ -122,6 +122,9 @@ func (p *physical) edge(n *node, input int, from port, to place) {
 	}
 	switch {
 	case len(n.key) > 0:
+		// A row whose key is longer than key.MaxBytes fails the job, as its author's
+		// error, whatever becomes of other bad rows: an edge has no dead letters,
+		// and no function has seen the row that could refuse it.
 		e.Partitioning, e.Key = jobgraph.Hash, n.key[input]
 	case p.plan.Graph.Stages[up.stage].Parallelism == n.parallelism:
 		e.Partitioning = jobgraph.Forward
@@ -129,6 +132,9 @@ func (p *physical) edge(n *node, input int, from port, to place) {
 		e.Partitioning, e.Key = jobgraph.Hash, []string{n.sink.Key.Value} // keeps the order of a key
 	default:
 		e.Partitioning = jobgraph.Rebalance
+		if n.parallelism == 1 {
+			break // every task's rows keep their order into the only one there is
+		}
 		p.plan.Warnings = append(p.plan.Warnings, pipelinefile.Problem{Pos: n.pos, Message: fmt.Sprintf("%s has another parallelism than %s: rows are dealt out and lose their order", n.name, portName(from)), Hint: "give both one parallelism to keep it"})
 	}
 	p.plan.Graph.Edges = append(p.plan.Graph.Edges, e)
