@@ -254,7 +254,7 @@ func (a *Agent) start(ctx context.Context, p *catalog.Pipeline) {
 		err = failpoint.Hit(failpoint.AttemptStarting)
 	}
 	if err == nil {
-		j.graph = s.Graph
+		a.update(p.UID, j.attempt, func(j *job) { j.graph = s.Graph })
 		err = a.worker.Start(s)
 	}
 	if err != nil {

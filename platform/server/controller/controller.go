@@ -167,11 +167,23 @@ func (c *Controller) catchUp(ctx context.Context, core *scheduler.Core, event sc
 	}
 }
 
-// becameLeader waits until every entry of earlier leaders is applied.
+// becameLeader waits until every entry of earlier leaders is applied. It gives up
+// only with the leadership: nobody else would take the lead.
 func (c *Controller) becameLeader(ctx context.Context) scheduler.Event {
-	if err := c.options.Node.Barrier(ctx); err != nil {
-		c.options.Log.Warn("took no lead: the catalog did not catch up", "error", err)
-		return nil
+	for {
+		err := c.options.Node.Barrier(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil || !c.options.Node.Leads() {
+			return nil
+		}
+		c.options.Log.Warn("the catalog has not caught up yet", "error", err)
+		select {
+		case <-time.After(tickEvery):
+		case <-ctx.Done():
+			return nil
+		}
 	}
 	var seed [8]byte
 	if _, err := rand.Read(seed[:]); err != nil {
