@@ -37,7 +37,11 @@ func run(ctx context.Context) error {
 	flag.DurationVar(&o.Interval, "interval", 250*time.Millisecond, "checkpoint interval")
 	flag.StringVar(&o.Dir, "dir", "", "folder for data and logs (default: a temporary one, kept if something fails)")
 	flag.StringVar(&o.Binary, "weir", "", "the program to test (default: built from this repository)")
+	strict := flag.Bool("strict", false, "sync everything before it is acknowledged")
 	flag.Parse()
+	if *strict {
+		o.ServerArgs = append(o.ServerArgs, "--durability", "strict")
+	}
 	if o.Seed == 0 {
 		o.Seed = rand.Uint64N(1 << 32)
 	}

@@ -11,7 +11,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const neighbourEvery = 10 * time.Millisecond
+const (
+	neighbourEvery = 10 * time.Millisecond
+	neighbourWaits = 300 * time.Millisecond // for an answer; then it goes on with the next record
+)
 
 // Neighbour is a plain NATS client that writes to a sink's topic all the while.
 // What it was told to be stored must be there once, what it was not told once or never.
@@ -33,7 +36,7 @@ func StartNeighbour(ctx context.Context, nc *nats.Conn, topic string) (*Neighbou
 		for i := 0; pause(ctx, neighbourEvery) == nil; i++ {
 			payload := fmt.Sprintf("plain %d", i)
 			n.note(payload, false)
-			try, cancel := context.WithTimeout(ctx, publishLimit)
+			try, cancel := context.WithTimeout(ctx, neighbourWaits)
 			_, err := js.Publish(try, fmt.Sprintf("%s.n%d", topic, i%97), []byte(payload), jetstream.WithRetryAttempts(0))
 			cancel()
 			if err == nil {
