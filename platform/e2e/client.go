@@ -143,7 +143,7 @@ func (c *Client) Await(ctx context.Context, name, what string, wanted func(*weir
 // DialNATS connects as a plain client that comes back after each death of the server.
 func DialNATS(url string) (*nats.Conn, error) {
 	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0),
-		nats.RetryOnFailedConnect(true), nats.ReconnectBufSize(-1), nats.Timeout(time.Second))
+		nats.RetryOnFailedConnect(true), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), nats.ReconnectBufSize(-1), nats.Timeout(time.Second))
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", url, err)
 	}
