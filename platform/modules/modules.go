@@ -82,12 +82,13 @@ func (s *Store) Push(ctx context.Context, wasm []byte) (Pushed, error) {
 	if err := s.put(ctx, name(out.Digest.String()), wasm); err != nil {
 		return out, fmt.Errorf("keep module: %w", err)
 	}
-	if err := s.put(ctx, manifestName(out.Digest.String()), text); err != nil {
+	if err := s.put(ctx, manifestName(out.Digest.String()), seal(text)); err != nil {
 		return out, fmt.Errorf("keep manifest: %w", err)
 	}
 	e := &entry{module: module, manifest: out.Manifest}
 	e.once.Do(func() {})
 	s.mu.Lock()
+	s.makeRoom()
 	s.compiled[out.Digest.String()] = e
 	s.mu.Unlock()
 	return out, nil
@@ -133,24 +134,41 @@ func describeOnce(ctx context.Context, m *wasmhost.Module, request []byte, seed 
 // Module gives a compiled module and its manifest by digest.
 func (s *Store) Module(ctx context.Context, digest string) (*wasmhost.Module, *manifest.Manifest, error) {
 	digest = strings.TrimPrefix(digest, "sha256:")
-	s.mu.Lock()
-	e := s.compiled[digest]
-	if e == nil {
-		if len(s.compiled) >= MaxCompiled {
-			clear(s.compiled) // running instances keep their code; the rest comes back from disk
-		}
-		e = &entry{}
-		s.compiled[digest] = e
-	}
-	s.mu.Unlock()
-	e.once.Do(func() { e.module, e.manifest, e.err = s.load(ctx, digest) })
-	if e.err != nil {
+	for {
 		s.mu.Lock()
-		delete(s.compiled, digest)
+		e := s.compiled[digest]
+		if e == nil {
+			s.makeRoom()
+			e = &entry{}
+			s.compiled[digest] = e
+		}
 		s.mu.Unlock()
+		mine := false
+		e.once.Do(func() {
+			mine = true
+			e.module, e.manifest, e.err = s.load(ctx, digest)
+		})
+		if e.err == nil {
+			return e.module, e.manifest, nil
+		}
+		s.mu.Lock()
+		if s.compiled[digest] == e {
+			delete(s.compiled, digest)
+		}
+		s.mu.Unlock()
+		if !mine && ctx.Err() == nil {
+			continue // whoever came first may have given up, or met what has passed since
+		}
 		return nil, nil, fmt.Errorf("open module %.12s: %w", digest, e.err)
 	}
-	return e.module, e.manifest, nil
+}
+
+// makeRoom forgets what is compiled when there is too much of it: running
+// instances keep their code, the rest comes back from disk. The lock is held.
+func (s *Store) makeRoom() {
+	if len(s.compiled) >= MaxCompiled {
+		clear(s.compiled)
+	}
 }
 
 func (s *Store) load(ctx context.Context, digest string) (*wasmhost.Module, *manifest.Manifest, error) {
@@ -171,11 +189,29 @@ func (s *Store) load(ctx context.Context, digest string) (*wasmhost.Module, *man
 
 // Manifest gives a module's manifest without compiling it.
 func (s *Store) Manifest(ctx context.Context, digest string) (*manifest.Manifest, error) {
-	text, err := s.get(ctx, manifestName(strings.TrimPrefix(digest, "sha256:")))
+	object := manifestName(strings.TrimPrefix(digest, "sha256:"))
+	sealed, err := s.get(ctx, object)
 	if err != nil {
 		return nil, err
 	}
+	text, err := unseal(sealed)
+	if err != nil {
+		return nil, fmt.Errorf("object %s is damaged: %w", object, err)
+	}
 	return manifest.Parse(text)
+}
+
+// A manifest stands under its module's digest, so it brings its own along:
+//
+//	| SHA-256 of the text, 64 hex digits | "\n" | text |
+func seal(text []byte) []byte { return fmt.Appendf(nil, "%x\n%s", sha256.Sum256(text), text) }
+
+func unseal(sealed []byte) ([]byte, error) {
+	sum, text, found := bytes.Cut(sealed, []byte{'\n'})
+	if !found || string(sum) != fmt.Sprintf("%x", sha256.Sum256(text)) {
+		return nil, errors.New("its digest is another")
+	}
+	return text, nil
 }
 
 func name(digest string) string         { return "modules/" + digest }
