@@ -3,6 +3,7 @@ package metrics
 import (
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -71,7 +72,7 @@ type UserMetric struct {
 func Handler(read func() Snapshot) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(&collector{read: read}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }
 
 type collector struct {
@@ -140,10 +141,11 @@ func (c *collector) pipeline(out chan<- prometheus.Metric, p *Pipeline) {
 		}
 	}
 	for _, u := range p.User {
+		name := strings.ToValidUTF8(u.Name, "\uFFFD") // the guest's, so anything; a label must be text
 		if u.Gauge {
-			gauge(userGauge, u.Value, p.Namespace, p.Name, u.Operator, u.Name)
+			gauge(userGauge, u.Value, p.Namespace, p.Name, u.Operator, name)
 		} else {
-			counter(userCounter, u.Value, p.Namespace, p.Name, u.Operator, u.Name)
+			counter(userCounter, u.Value, p.Namespace, p.Name, u.Operator, name)
 		}
 	}
 }
