@@ -15,7 +15,7 @@ func (s *Server) snapshot() metrics.Snapshot {
 		m := metrics.Pipeline{
 			Namespace: p.Namespace, Name: p.Name, State: string(p.Job.State), Restarts: p.Job.Restarts, User: s.users.of(p.UID),
 		}
-		m.Checkpoint.Stuck = s.agent.StuckText(p.UID) != ""
+		m.Checkpoint.Stuck = s.stuckText(p.UID) != ""
 		if last := p.Job.Last; last != nil {
 			m.Checkpoint = s.checkpointNumbers(p.UID, last, m.Checkpoint)
 		}

@@ -20,7 +20,7 @@ func (s *Server) services() {
 			r, ok := s.controller.Report(uid)
 			return pipelines.Report{ID: r.ID, Took: r.Took, SizeBytes: r.SizeBytes, TotalBytes: r.TotalBytes}, ok
 		},
-		Stuck: s.agent.StuckText, Deleted: s.forget, Warnings: s.warnings, Clock: s.options.Clock,
+		Stuck: s.stuckText, Deleted: s.forget, Warnings: s.warnings, Clock: s.options.Clock,
 	})
 	s.topics.SetUsers(s.pipelines.Users)
 }
@@ -43,4 +43,12 @@ func (s *Server) warnings(d catalog.Delivery) []string {
 func (s *Server) forget(ctx context.Context, uid string) error {
 	s.users.forget(uid)
 	return s.sweepDeleted(ctx, uid)
+}
+
+// stuckText is why a pipeline's checkpoint cannot be written; empty if it can.
+func (s *Server) stuckText(uid string) string {
+	if text := s.agent.StuckText(uid); text != "" {
+		return text
+	}
+	return s.controller.StuckText(uid)
 }

@@ -54,6 +54,7 @@ type Controller struct {
 	base     int64
 	history  history
 	merger   merger
+	stuck    stuck
 }
 
 // New makes a controller; Run starts it.

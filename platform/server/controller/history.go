@@ -70,3 +70,32 @@ func (c *Controller) Measured(uid string, id uint64, align, freeze time.Duration
 		r.Align, r.Freeze = max(r.Align, align), max(r.Freeze, freeze)
 	})
 }
+
+// stuck says of pipelines why a manifest cannot be written.
+type stuck struct {
+	mu    sync.Mutex // guards texts
+	texts map[string]string
+}
+
+// set notes or, with an empty text, takes back; true if it was not noted before.
+func (s *stuck) set(uid, text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known := s.texts[uid]
+	if text == "" {
+		delete(s.texts, uid)
+		return false
+	}
+	if s.texts == nil {
+		s.texts = map[string]string{}
+	}
+	s.texts[uid] = text
+	return !known
+}
+
+// StuckText is why a pipeline's manifest cannot be written; empty if it can.
+func (c *Controller) StuckText(uid string) string {
+	c.stuck.mu.Lock()
+	defer c.stuck.mu.Unlock()
+	return c.stuck.texts[uid]
+}

@@ -3,6 +3,7 @@ package controller
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -13,27 +14,67 @@ import (
 	"github.com/weirstream/weir/scheduler"
 )
 
-// writeManifest stores what a checkpoint consists of and answers the core.
+// Retries of a manifest that cannot be written.
+const (
+	firstRetry = 200 * time.Millisecond
+	mostRetry  = 5 * time.Second
+)
+
+// writeManifest stores what a checkpoint consists of and answers the core. A
+// store that is full or away is tried again for as long as the attempt lives:
+// what changed in the epoch is in no other checkpoint.
 func (c *Controller) writeManifest(ctx context.Context, a scheduler.WriteManifest) scheduler.Event {
-	m, err := c.buildManifest(ctx, a)
-	if err != nil {
-		return scheduler.ManifestFailed{UID: a.UID, Attempt: a.Attempt, ID: a.ID, Reason: err.Error()}
+	defer c.stuck.set(a.UID, "")
+	for wait := firstRetry; ; wait = min(2*wait, mostRetry) {
+		m, digest, err := c.storeManifest(ctx, a)
+		if err == nil {
+			next := m.NextTimers().Processing
+			if next == snapshot.NoTimer {
+				next = 0
+			}
+			return scheduler.ManifestWritten{UID: a.UID, Attempt: a.Attempt, ID: a.ID, Digest: catalog.Digest(digest), NextTimer: next}
+		}
+		if !c.lives(a) || final(err) {
+			return scheduler.ManifestFailed{UID: a.UID, Attempt: a.Attempt, ID: a.ID, Reason: err.Error()}
+		}
+		if c.stuck.set(a.UID, err.Error()) {
+			c.notify(scheduler.Notify{UID: a.UID, Level: scheduler.Problem, Text: fmt.Sprintf("checkpoint %d waits: its manifest cannot be written: %v", a.ID, err)})
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return scheduler.ManifestFailed{UID: a.UID, Attempt: a.Attempt, ID: a.ID, Reason: err.Error()}
+		}
 	}
-	if err := failpoint.Hit(failpoint.ManifestBuilt); err != nil {
-		return scheduler.ManifestFailed{UID: a.UID, Attempt: a.Attempt, ID: a.ID, Reason: err.Error()}
+}
+
+func (c *Controller) storeManifest(ctx context.Context, a scheduler.WriteManifest) (m *snapshot.Manifest, digest snapshot.Digest, err error) {
+	if m, err = c.buildManifest(ctx, a); err != nil {
+		return nil, digest, &finalError{err}
 	}
-	_, digest, err := snapshot.WriteManifest(ctx, c.options.Blobs, m)
+	if err = failpoint.Hit(failpoint.ManifestBuilt); err == nil {
+		_, digest, err = snapshot.WriteManifest(ctx, c.options.Blobs, m)
+	}
 	if err == nil {
 		err = failpoint.Hit(failpoint.CheckpointWritten)
 	}
-	if err != nil {
-		return scheduler.ManifestFailed{UID: a.UID, Attempt: a.Attempt, ID: a.ID, Reason: err.Error()}
-	}
-	next := m.NextTimers().Processing
-	if next == snapshot.NoTimer {
-		next = 0
-	}
-	return scheduler.ManifestWritten{UID: a.UID, Attempt: a.Attempt, ID: a.ID, Digest: catalog.Digest(digest), NextTimer: next}
+	return m, digest, err
+}
+
+// finalError marks what trying again does not mend: parts that contradict each other.
+type finalError struct{ error }
+
+func (e *finalError) Unwrap() error { return e.error }
+
+func final(err error) bool {
+	var f *finalError
+	return errors.As(err, &f)
+}
+
+// lives says whether the attempt that a checkpoint belongs to still runs.
+func (c *Controller) lives(a scheduler.WriteManifest) bool {
+	p, ok := c.options.Node.View().Pipeline(a.UID)
+	return ok && p.Job.Attempt == a.Attempt && p.Job.State.HasTasks()
 }
 
 func (c *Controller) buildManifest(ctx context.Context, a scheduler.WriteManifest) (*snapshot.Manifest, error) {
