@@ -75,14 +75,14 @@ func (o *Operator) emit(i int, out *frame.Output, c causes) error {
 	b := batch.New(s)
 	b.SetBlock(buf, out.Rows)
 	times := b.MakeTimes()
+	if out.Times != nil {
+		copy(times, out.Times)
+	} else {
+		c.times(times, out.Causes)
+	}
 	late := uint64(0)
-	for row := range times {
-		if out.Times != nil {
-			times[row] = out.Times[row]
-		} else {
-			times[row] = c.time(int(out.Causes[row]))
-		}
-		if times[row] != batch.NoTime && times[row] <= o.passed {
+	for _, t := range times {
+		if t <= o.passed && t != batch.NoTime {
 			late++
 		}
 	}

@@ -71,7 +71,11 @@ func (f *firingCauses) prepare(from, n int) {
 	o.fetchStates(o.table.slots, n)
 }
 
-func (f *firingCauses) time(cause int) int64 { return f.list[cause].Time }
+func (f *firingCauses) times(out []int64, causes []uint32) {
+	for i, cause := range causes {
+		out[i] = f.list[cause].Time
+	}
+}
 
 func (f *firingCauses) most() int {
 	return max(1, min(f.o.rowsPerCall, aimBytesPerCall/(f.o.statePerRow+1), f.o.hosted.most()))

@@ -10,6 +10,7 @@ import (
 	"github.com/weirstream/weir/platform/batch"
 	"github.com/weirstream/weir/platform/operator/deadletter"
 	"github.com/weirstream/weir/platform/operator/operatortest"
+	"github.com/weirstream/weir/wasmhost"
 )
 
 // batchOf gives n rows of ten keys that each add one; at, one row does something else.
@@ -150,7 +151,12 @@ func TestAFailedFiringGoesToTheDeadLettersWithItsKey(t *testing.T) {
 
 func TestManyBadRecordsAreEachRefusedOnce(t *testing.T) {
 	alive(t)
-	r := open(t, plan{function: "script"})
+	var r *rig
+	sent := 0
+	r = open(t, plan{function: "script", deps: Deps{BeforeCall: func(*wasmhost.Instance) error {
+		sent += r.call.CauseCount()
+		return nil
+	}}})
 	var rows []operatortest.Row
 	for i := range 600 {
 		script := "add 1"
@@ -162,6 +168,9 @@ func TestManyBadRecordsAreEachRefusedOnce(t *testing.T) {
 	r.send(0, rows...)
 	if len(r.rows[0]) != 200 || len(r.letters()) != 400 {
 		t.Fatalf("%d rows and %d dead letters, want 200 and 400", len(r.rows[0]), len(r.letters()))
+	}
+	if sent > 20*len(rows) {
+		t.Errorf("%d records were sent to have 600 handled", sent)
 	}
 	for i := range 200 {
 		if want := fmt.Sprintf("+I@%d(string:k, string:sum %d)", 3*i, i+1); r.rows[0][i].String() != want {

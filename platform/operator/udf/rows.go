@@ -94,6 +94,9 @@ func (r *rowCauses) prepare(from, n int) {
 	}
 	c.Clock, c.Seed = o.clock, o.rng.Uint64()
 	c.Input, c.Rows, c.Columns, c.Selection = r.in, r.b.Physical(), src.view, o.pick
+	if r.b.Sel == nil && n == c.Rows {
+		c.Selection = nil // the whole batch: columns are copied as they lie
+	}
 	c.Times, c.Kinds, c.Causes, c.Meta = r.b.Times, r.b.Kinds, nil, nil
 	if o.sig.Positions {
 		c.Meta = o.meta.columns(r.b)
@@ -111,8 +114,19 @@ func (r *rowCauses) prepare(from, n int) {
 	o.fetchStates(o.table.slots, n)
 }
 
-// time is the event time of a cause of the call.
-func (r *rowCauses) time(cause int) int64 { return r.b.Time(int(r.o.pick[cause])) }
+// times are the event times of causes of the call.
+func (r *rowCauses) times(out []int64, causes []uint32) {
+	if r.b.Times == nil {
+		for i := range out {
+			out[i] = batch.NoTime
+		}
+		return
+	}
+	pick, times := r.o.pick, r.b.Times
+	for i, cause := range causes {
+		out[i] = times[pick[cause]]
+	}
+}
 
 // most is how many rows the next call takes: by measured time, by bytes of rows
 // and state, and by writes of hosted state.

@@ -13,8 +13,8 @@ import (
 
 // causes are what calls are made for: the rows of a batch, or firings.
 type causes interface {
-	prepare(from, n int) // describe n causes in o.call
-	time(cause int) int64
+	prepare(from, n int)                // describe n causes in o.call
+	times(out []int64, causes []uint32) // event times of causes of the call
 	most() int
 	refuse(i int, why *refusal) error
 }

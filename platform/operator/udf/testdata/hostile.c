@@ -10,6 +10,7 @@
 //	C       traps while others are in the call, naming cause 0
 //	S       spins while others are in the call
 //	R       fails the row as an SDK does that cannot read the call
+//	i...    asks of an import what is not allowed; the second byte says what
 //
 // A firing sets its timer again, a microsecond later. Built by build.sh; the
 // binary is committed, because clang is not needed to run the tests.
@@ -23,6 +24,12 @@ typedef uint64_t u64;
 typedef int64_t i64;
 
 #define EXPORT(n) __attribute__((export_name(#n)))
+#define IMPORT(n) __attribute__((import_module("weir"), import_name(#n)))
+
+IMPORT(state_get) i64 state_get(u32 state, u32 slot, const void *k, u32 klen, void *v, u32 cap);
+IMPORT(state_put) void state_put(u32 state, u32 slot, const void *k, u32 klen, const void *v, u32 len);
+IMPORT(state_append) void state_append(u32 state, u32 slot, const void *v, u32 len);
+
 #define PACK(p, n) ((u64)(u32)(uintptr_t)(p) << 32 | (u32)(n))
 enum { NONE = 0xffffffff, ROOM = 1 << 20 };
 
@@ -40,7 +47,8 @@ EXPORT(weir_describe) u64 weir_describe(void *p, u32 n) {
       "\"inputs\":[{\"name\":\"in\",\"columns\":\"key:int64,answer:binary\",\"key\":[\"key\"]}],"
       "\"outputs\":[{\"name\":\"out\",\"columns\":\"key:int64,text:utf8\"}],"
       "\"state\":[{\"name\":\"framed\",\"kind\":\"value\",\"form\":\"framed\",\"codec\":\"bytes\",\"version\":1,\"max_bytes\":16},"
-      "{\"name\":\"hosted\",\"kind\":\"map\",\"form\":\"hosted\",\"codec\":\"bytes\",\"key\":\"int64\",\"version\":1}],"
+      "{\"name\":\"hosted\",\"kind\":\"map\",\"form\":\"hosted\",\"codec\":\"bytes\",\"key\":\"int64\",\"version\":1},"
+      "{\"name\":\"log\",\"kind\":\"list\",\"form\":\"hosted\",\"codec\":\"bytes\",\"version\":1}],"
       "\"timers\":[{\"name\":\"tick\",\"kind\":\"event\"}],\"requires\":[]}]}";
   return PACK(manifest, sizeof manifest - 1);
 }
@@ -138,6 +146,22 @@ static u64 echo(const i64 *keys, u32 n, u32 all) {
   return finish();
 }
 
+enum { FRAMED, MAP, LIST };
+
+static void import(u8 what) {
+  progress = what == 'o' ? NONE : 0;
+  switch (what) {
+  case 'a': state_append(MAP, 0, "v", 1); break;
+  case 'p': state_put(LIST, 0, "k", 1, "v", 1); break;
+  case 'g': state_get(LIST, 0, "k", 1, out, 8); break;
+  case 'f': state_put(FRAMED, 0, "k", 1, "v", 1); break;
+  case 'n': state_put(9, 0, "k", 1, "v", 1); break;
+  case 's': state_put(MAP, 7777, "k", 1, "v", 1); break;
+  case 'o': state_put(MAP, 0, "k", 1, "v", 1); break;
+  case 'm': progress = 7777, state_put(MAP, 0, "k", 1, "v", 1); break;
+  }
+}
+
 static u64 told(const u8 *answer, u32 n, u32 all, i64 key) {
   int32_t *cause, *slot;
   i64 *time;
@@ -151,6 +175,9 @@ static u64 told(const u8 *answer, u32 n, u32 all, i64 key) {
     for (u32 i = 0; i < 8; i++) ((u8 *)time)[i] = answer[1 + i];
     *slot = 0; // the first row's key is the first slot
     return finish();
+  case 'i':
+    import(answer[1]);
+    return echo(&key, 1, all);
   case 'P':
     progress = 0;
     __builtin_trap();
