@@ -16,6 +16,7 @@ import (
 // Ids and names of what the planner adds by itself.
 const (
 	deadLetterStage = "dead_letters"
+	pagesPerMiB     = 16
 	sinkPrefix      = "sink." // an operator and its sink may bear one name
 )
 
@@ -160,7 +161,9 @@ func (p *physical) operator(n *node) (jobgraph.Operator, error) {
 		op.ID, op.Kind, config = sinkPrefix+n.name, kindSink, p.sinkConfig(n)
 	case n.function != nil:
 		op.Kind, op.State = udf.Kind, statesOf(n.function)
-		config = udf.Config{Module: n.module.Digest, Function: n.function.Name, Config: n.operator.Config, DeadLetters: n.letters}
+		config = udf.Config{Module: n.module.Digest, Function: n.function.Name, Config: n.operator.Config, DeadLetters: n.letters,
+			CallTimeoutMs: n.operator.CallTimeout.Milliseconds(), MemoryPages: uint32(n.operator.MemoryMiB) * pagesPerMiB,
+		}
 		if !slices.Contains(p.plan.Modules, n.module.Digest) {
 			p.plan.Modules = append(p.plan.Modules, n.module.Digest)
 		}

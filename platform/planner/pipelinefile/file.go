@@ -87,6 +87,8 @@ type Operator struct {
 	Key         []Text // native operators only; a function says its own
 	Parallelism int
 	Errors      Policy
+	CallTimeout time.Duration // of one call of the function; 0: the default
+	MemoryMiB   int           // of an instance; 0: the default
 	Config      json.RawMessage
 	Pos         Pos
 }

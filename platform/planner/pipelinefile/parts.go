@@ -63,15 +63,17 @@ func (r *reader) eventTime(n *yaml.Node, e *EventTime) {
 func (r *reader) operator(name Text, n *yaml.Node) Operator {
 	o := Operator{Name: name, Pos: posOf(n)}
 	r.fields(n, "operator "+name.Value, table{
-		"module":      func(n *yaml.Node) { o.Module = r.text(n) },
-		"function":    func(n *yaml.Node) { o.Function = r.text(n) },
-		"kind":        func(n *yaml.Node) { o.Kind = r.text(n) },
-		"input":       func(n *yaml.Node) { o.Inputs = append(o.Inputs, Input{From: r.text(n)}) },
-		"inputs":      func(n *yaml.Node) { r.inputs(n, &o) },
-		"key":         func(n *yaml.Node) { o.Key = r.texts(n) },
-		"parallelism": func(n *yaml.Node) { o.Parallelism = r.count(n, 1, 256) },
-		"errors":      func(n *yaml.Node) { o.Errors = r.policy(n) },
-		"config":      func(n *yaml.Node) { o.Config = r.json(n) },
+		"module":       func(n *yaml.Node) { o.Module = r.text(n) },
+		"function":     func(n *yaml.Node) { o.Function = r.text(n) },
+		"kind":         func(n *yaml.Node) { o.Kind = r.text(n) },
+		"input":        func(n *yaml.Node) { o.Inputs = append(o.Inputs, Input{From: r.text(n)}) },
+		"inputs":       func(n *yaml.Node) { r.inputs(n, &o) },
+		"key":          func(n *yaml.Node) { o.Key = r.texts(n) },
+		"parallelism":  func(n *yaml.Node) { o.Parallelism = r.count(n, 1, 256) },
+		"errors":       func(n *yaml.Node) { o.Errors = r.policy(n) },
+		"call_timeout": func(n *yaml.Node) { o.CallTimeout = r.duration(n) },
+		"memory_mib":   func(n *yaml.Node) { o.MemoryMiB = r.count(n, 1, 1024) },
+		"config":       func(n *yaml.Node) { o.Config = r.json(n) },
 	})
 	r.either(n, "operator "+name.Value, "function", o.Function, "kind", o.Kind)
 	if len(o.Inputs) == 0 {
