@@ -8,6 +8,7 @@ import (
 	"github.com/weirstream/weir/abi"
 	"github.com/weirstream/weir/abi/manifest"
 	"github.com/weirstream/weir/abi/schema"
+	"github.com/weirstream/weir/platform/connector"
 	connectors "github.com/weirstream/weir/platform/connector/all"
 	"github.com/weirstream/weir/platform/operator/native"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
@@ -268,6 +269,7 @@ func (l *logical) sink(n *node) {
 	kind, options := l.sinkOptions(s)
 	spec, err := connectors.SinkSpec(kind)
 	l.checkOptions(n.pos, spec, err, options)
+	l.wholeFiles(s)
 	from, ok := l.port(s.Input)
 	if !ok {
 		return
@@ -280,6 +282,19 @@ func (l *logical) sink(n *node) {
 	if s.Key.Value != "" && columns.Index(s.Key.Value) < 0 {
 		l.problem(s.Key.Pos, pipelinefile.Suggest(s.Key.Value, columns.Names()), "sink %s: %s has no column %q", n.name, portName(from), s.Key.Value)
 	}
+}
+
+// wholeFiles refuses exactly once where output is written as it comes.
+func (l *logical) wholeFiles(s *pipelinefile.Sink) {
+	if s.File.Value == "" || strings.HasSuffix(s.File.Value, "/") || connector.Guarantee(s.Guarantee.Value) == connector.AtLeastOnce {
+		return
+	}
+	pos := s.File.Pos
+	if s.Guarantee.Value != "" {
+		pos = s.Guarantee.Pos
+	}
+	l.problem(pos, fmt.Sprintf("write guarantee: %s, or a folder, which ends in /", connector.AtLeastOnce),
+		"sink %s: %s needs a folder, in which each file appears whole, and %s is written as output comes", s.Name.Value, connector.ExactlyOnce, s.File.Value)
 }
 
 // port finds an output by "name" or "name.output".

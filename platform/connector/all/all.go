@@ -102,28 +102,38 @@ func Bounded(kind string, options json.RawMessage) (bool, error) {
 	return e.bounded(v), nil
 }
 
-// OpenSource makes a source that gives rows of that schema.
+// mistake is an error of options: only who wrote them can mend it.
+type mistake struct{ error }
+
+// Is tells whoever decides about restarts that another one does not help.
+func (mistake) Is(target error) bool { return target == connector.ErrPermanent }
+
+func (m mistake) Unwrap() error { return m.error }
+
+// OpenSource makes a source that gives rows of that schema. What only another
+// pipeline file can mend is refused with connector.ErrPermanent.
 func OpenSource(ctx context.Context, env Environment, kind string, options json.RawMessage, rows *schema.Schema) (connector.Source, error) {
 	e, err := find(kind)
 	if err != nil {
-		return nil, err
+		return nil, mistake{err}
 	}
 	v, err := e.source.Read(options)
 	if err != nil {
-		return nil, err
+		return nil, mistake{err}
 	}
 	return e.openSource(ctx, env, v, rows)
 }
 
-// OpenSink makes a sink that takes rows of that schema.
+// OpenSink makes a sink that takes rows of that schema. What only another
+// pipeline file can mend is refused with connector.ErrPermanent.
 func OpenSink(ctx context.Context, env Environment, kind string, options json.RawMessage, rows *schema.Schema, g connector.Guarantee) (connector.Sink, error) {
 	e, err := find(kind)
 	if err != nil {
-		return nil, err
+		return nil, mistake{err}
 	}
 	v, err := e.sink.Read(options)
 	if err != nil {
-		return nil, err
+		return nil, mistake{err}
 	}
 	return e.openSink(ctx, env, v, rows, g)
 }

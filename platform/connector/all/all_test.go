@@ -206,3 +206,36 @@ func TestOnlySomeSourcesEnd(t *testing.T) {
 		t.Error(got, err)
 	}
 }
+
+func TestAMistakeInOptionsIsOneThatTryingAgainDoesNotMend(t *testing.T) {
+	env := environment(t)
+	folder := t.TempDir()
+	for _, c := range []struct{ kind, options string }{
+		{"kafka", `{}`}, {"topic", `{"topic":"f","fromat":"json"}`}, {"topic", `{"topic":"f","start":"yesterday"}`}, {"file", `{}`},
+		{"file", `{"path":"x.jsonl","time_unit":"h"}`},
+	} {
+		if _, err := OpenSource(t.Context(), env, c.kind, json.RawMessage(c.options), rows); !errors.Is(err, connector.ErrPermanent) {
+			t.Errorf("source %s %s: %v", c.kind, c.options, err)
+		}
+	}
+	for _, c := range []struct{ kind, options string }{
+		{"file", `{"path":"-"}`}, {"file", `{"path":"` + folder + `/x.jsonl"}`}, {"topic", `{"topic":"f","key":"kay"}`}, {"topic", `{"topic":"f","codec":"brotli"}`},
+	} {
+		if _, err := OpenSink(t.Context(), env, c.kind, json.RawMessage(c.options), rows, connector.ExactlyOnce); !errors.Is(err, connector.ErrPermanent) {
+			t.Errorf("sink %s %s: %v", c.kind, c.options, err)
+		}
+	}
+	gone, err := OpenSource(t.Context(), env, "file", json.RawMessage(`{"path":"`+folder+`/none.jsonl"}`), rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := gone.Splits(t.Context()); !errors.Is(err, connector.ErrPermanent) || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	env.Topic = func(context.Context, string, string) (jetstream.Topic, error) {
+		return jetstream.Topic{}, context.DeadlineExceeded
+	}
+	if _, err := OpenSource(t.Context(), env, "topic", json.RawMessage(`{"topic":"f"}`), rows); err == nil || errors.Is(err, connector.ErrPermanent) {
+		t.Errorf("a catalog that does not answer: %v", err)
+	}
+}

@@ -67,7 +67,7 @@ func openFileSource(_ context.Context, env Environment, v connector.Values, rows
 	}
 	if !cfg.Header {
 		if _, err := cfg.NewDecoder(nil); err != nil {
-			return nil, err
+			return nil, mistake{err}
 		}
 	}
 	return file.NewSource(cfg)
@@ -85,7 +85,7 @@ func openFileSink(_ context.Context, env Environment, v connector.Values, rows *
 	}
 	e, err := cfg.NewEncoder()
 	if err != nil {
-		return nil, fmt.Errorf("file sink %s: %w", cfg.Path, err)
+		return nil, mistake{fmt.Errorf("file sink %s: %w", cfg.Path, err)}
 	}
 	if c, ok := e.(*csv.Encoder); ok && v.Text("header") == "yes" {
 		cfg.Header = string(c.AppendHeader(nil))

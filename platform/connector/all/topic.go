@@ -76,7 +76,7 @@ func openTopicSource(ctx context.Context, env Environment, v connector.Values, r
 		cfg.Bound = connector.UntilEnd
 	}
 	if cfg.Start, err = ParseStart(v.Text("start")); err != nil {
-		return nil, err
+		return nil, mistake{err}
 	}
 	name := v.Text("format")
 	plain := rows.Equal(schema.Raw())
@@ -86,7 +86,7 @@ func openTopicSource(ctx context.Context, env Environment, v connector.Values, r
 	if name != "" && !(plain && name == "raw") {
 		// Made once here so that a mistake shows now; each reader makes its own.
 		if _, err := formats.NewDecoder(name, rows, formatOptions(v)); err != nil {
-			return nil, err
+			return nil, mistake{err}
 		}
 		cfg.NewDecoder = func() format.Decoder {
 			d, err := formats.NewDecoder(name, rows, formatOptions(v))
@@ -96,7 +96,11 @@ func openTopicSource(ctx context.Context, env Environment, v connector.Values, r
 			return d
 		}
 	}
-	return jetstream.NewSource(env.NATS, cfg)
+	src, err := jetstream.NewSource(env.NATS, cfg) // it looks at nothing but cfg
+	if err != nil {
+		return nil, mistake{err}
+	}
+	return src, nil
 }
 
 // ParseStart reads where a source begins: earliest, latest, a sequence, or a time.
@@ -123,7 +127,7 @@ func openTopicSink(ctx context.Context, env Environment, v connector.Values, row
 	}
 	cfg := jetstream.SinkConfig{Topic: topic, Schema: rows, Guarantee: g, Key: v.Text("key")}
 	if cfg.Codec, err = frame.ParseCodec(v.Text("codec")); err != nil {
-		return nil, err
+		return nil, mistake{err}
 	}
 	name := v.Text("format")
 	plain := rows.Equal(schema.Raw())
@@ -135,7 +139,7 @@ func openTopicSink(ctx context.Context, env Environment, v connector.Values, row
 		cfg.Raw = true
 	case name != "" && name != columnsFormat:
 		if _, err := formats.NewEncoder(name, rows, formatOptions(v)); err != nil {
-			return nil, err
+			return nil, mistake{err}
 		}
 		cfg.NewEncoder = func() format.Encoder {
 			e, err := formats.NewEncoder(name, rows, formatOptions(v))
@@ -145,5 +149,9 @@ func openTopicSink(ctx context.Context, env Environment, v connector.Values, row
 			return e
 		}
 	}
-	return jetstream.NewSink(env.NATS, cfg)
+	sink, err := jetstream.NewSink(env.NATS, cfg) // it looks at nothing but cfg
+	if err != nil {
+		return nil, mistake{err}
+	}
+	return sink, nil
 }

@@ -112,12 +112,14 @@ func (r *reader) begin() error {
 			names.Comma = r.cfg.Comma
 		}
 		if header, err = names.Read(); err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("its first line names no fields: %w", err)
+			return fmt.Errorf("%w: its first line names no fields: %w", connector.ErrPermanent, err)
 		}
 	}
 	var err error
-	r.decoder, err = r.cfg.NewDecoder(header)
-	return err
+	if r.decoder, err = r.cfg.NewDecoder(header); err != nil {
+		return fmt.Errorf("%w: %w", connector.ErrPermanent, err)
+	}
+	return nil
 }
 
 // skip goes to the position; compressed files are read up to it.
@@ -218,7 +220,7 @@ func (r *reader) Next(ctx context.Context) (connector.Fetch, error) {
 		rec, err := r.next()
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
-				err = fmt.Errorf("read %s at line %d: %w", r.name, r.pos.Line+1, err)
+				err = fmt.Errorf("read %s at line %d: %w", r.name, r.pos.Line+1, lasting(err))
 			}
 			r.broken = err
 			break

@@ -2,7 +2,6 @@ package file
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -54,9 +53,9 @@ func NewSink(cfg SinkConfig) (*Sink, error) {
 	}
 	switch {
 	case cfg.Path == "":
-		return nil, errors.New("file sink: no path: give a folder, a file, or - for standard output")
+		return nil, fmt.Errorf("file sink: %w: no path: give a folder, a file, or - for standard output", connector.ErrPermanent)
 	case cfg.Schema == nil || cfg.NewEncoder == nil:
-		return nil, fmt.Errorf("file sink %s: no columns or no format", cfg.Path)
+		return nil, fmt.Errorf("file sink %s: %w: no columns or no format", cfg.Path, connector.ErrPermanent)
 	}
 	if cfg.RollBytes <= 0 {
 		cfg.RollBytes = DefaultRollBytes
@@ -71,12 +70,12 @@ func NewSink(cfg SinkConfig) (*Sink, error) {
 	info, err := os.Stat(cfg.Path)
 	s.folder = cfg.Path != Stdio && (strings.HasSuffix(cfg.Path, "/") || err == nil && info.IsDir())
 	if cfg.Guarantee == connector.ExactlyOnce && !s.folder {
-		return nil, fmt.Errorf("file sink %s: %s needs a folder, in which each file appears whole: end the path in /, or choose guarantee %s",
-			cfg.Path, connector.ExactlyOnce, connector.AtLeastOnce)
+		return nil, fmt.Errorf("file sink %s: %w: %s needs a folder, in which each file appears whole: end the path in /, or write guarantee: %s",
+			cfg.Path, connector.ErrPermanent, connector.ExactlyOnce, connector.AtLeastOnce)
 	}
 	if s.folder {
 		if err := os.MkdirAll(cfg.Path, 0o777); err != nil {
-			return nil, fmt.Errorf("file sink: %w", err)
+			return nil, fmt.Errorf("file sink: %w", lasting(err))
 		}
 	}
 	return s, nil
@@ -93,12 +92,12 @@ func (s *Sink) Open(_ context.Context, id connector.WriterID) (connector.Writer,
 		return w, nil
 	}
 	if id.Task != 0 {
-		return nil, fmt.Errorf("open writer %s: %s is one file, which one task writes: set parallelism 1, or give a folder", id, s.cfg.Path)
+		return nil, fmt.Errorf("open writer %s: %w: %s is one file, which one task writes: set parallelism 1, or give a folder", id, connector.ErrPermanent, s.cfg.Path)
 	}
 	w.out = s.cfg.Stdout
 	if s.cfg.Path != Stdio {
 		if w.file, err = os.Create(s.cfg.Path); err != nil {
-			return nil, fmt.Errorf("open writer %s: %w", id, err)
+			return nil, fmt.Errorf("open writer %s: %w", id, lasting(err))
 		}
 		w.out = w.file
 	}

@@ -4,10 +4,12 @@
 package file
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,9 +52,9 @@ type Source struct{ cfg SourceConfig }
 func NewSource(cfg SourceConfig) (*Source, error) {
 	switch {
 	case cfg.Path == "":
-		return nil, errors.New("file source: no path: give a file, a pattern, or - for standard input")
+		return nil, fmt.Errorf("file source: %w: no path: give a file, a pattern, or - for standard input", connector.ErrPermanent)
 	case cfg.Schema == nil || cfg.NewDecoder == nil:
-		return nil, fmt.Errorf("file source %s: no columns or no format: declare both", cfg.Path)
+		return nil, fmt.Errorf("file source %s: %w: no columns or no format: declare both", cfg.Path, connector.ErrPermanent)
 	}
 	if cfg.Stdin == nil {
 		cfg.Stdin = os.Stdin
@@ -67,17 +69,17 @@ func (s *Source) Splits(context.Context) ([]connector.Split, error) {
 	}
 	names, err := filepath.Glob(s.cfg.Path)
 	if err != nil {
-		return nil, fmt.Errorf("file source %s: %w", s.cfg.Path, err)
+		return nil, fmt.Errorf("file source %s: %w: %w", s.cfg.Path, connector.ErrPermanent, err)
 	}
 	if len(names) == 0 {
 		// A name with a bracket in it is no pattern, if it is there.
 		if _, err := os.Stat(s.cfg.Path); err != nil {
-			return nil, fmt.Errorf("file source: nothing matches %s: %w", s.cfg.Path, err)
+			return nil, fmt.Errorf("file source: nothing matches %s: %w", s.cfg.Path, lasting(err))
 		}
 		names = []string{s.cfg.Path}
 	}
 	if len(names) > maxFiles {
-		return nil, fmt.Errorf("file source: %d files match %s, the limit is %d: read them in several runs", len(names), s.cfg.Path, maxFiles)
+		return nil, fmt.Errorf("file source: %w: %d files match %s, the limit is %d: read them in several runs", connector.ErrPermanent, len(names), s.cfg.Path, maxFiles)
 	}
 	slices.Sort(names)
 	splits := make([]connector.Split, len(names))
@@ -91,10 +93,19 @@ func (s *Source) Splits(context.Context) ([]connector.Split, error) {
 func (s *Source) Open(_ context.Context, split connector.Split, after connector.Position) (connector.Reader, error) {
 	r, err := s.open(split.ID, after)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", split.ID, err)
+		return nil, fmt.Errorf("open %s: %w", split.ID, lasting(err))
 	}
 	return r, nil
 }
 
 // Close ends the source.
 func (s *Source) Close() error { return nil }
+
+// lasting marks what does not pass by itself: a file that is not there, that may
+// not be touched, or that is not what it should be.
+func lasting(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, gzip.ErrHeader) || errors.Is(err, errTooLong) {
+		return fmt.Errorf("%w: %w", connector.ErrPermanent, err)
+	}
+	return err
+}
