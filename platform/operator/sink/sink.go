@@ -160,6 +160,11 @@ func (o *Operator) Barrier(b element.Barrier) (operator.Snapshot, error) {
 		o.committer.prepared(connector.Transaction{Checkpoint: b.ID}, nil)
 		return operator.Snapshot{}, nil
 	}
+	if b.Actions&element.Drain != 0 {
+		// The job stops: nothing more comes, and what is held open would be seen
+		// only when it goes on. What the writer restores then begins anew.
+		o.finish()
+	}
 	o.recycle()
 	t, err := o.writer.Prepare(o.background, b.ID)
 	if err != nil {
@@ -197,13 +202,18 @@ func (o *Operator) Timers(int64) error { return nil }
 func (o *Operator) EndOfInput(int) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if f, ok := o.writer.(connector.Finisher); ok {
-		f.Finish()
-	}
+	o.finish()
 	if o.config.Guarantee == connector.AtLeastOnce {
 		return o.writer.Flush(o.background)
 	}
 	return nil
+}
+
+// finish tells the writer that no more rows will come. The lock is held.
+func (o *Operator) finish() {
+	if f, ok := o.writer.(connector.Finisher); ok {
+		f.Finish()
+	}
 }
 
 // Close stops publishing and waits for it. What is committed and not published

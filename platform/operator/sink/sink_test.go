@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -15,10 +16,13 @@ import (
 	"github.com/weirstream/weir/abi/schema"
 	"github.com/weirstream/weir/platform/batch"
 	"github.com/weirstream/weir/platform/connector"
+	"github.com/weirstream/weir/platform/connector/file"
 	"github.com/weirstream/weir/platform/connector/jetstream"
 	"github.com/weirstream/weir/platform/element"
 	"github.com/weirstream/weir/platform/embednats"
 	"github.com/weirstream/weir/platform/failpoint"
+	"github.com/weirstream/weir/platform/format"
+	formats "github.com/weirstream/weir/platform/format/all"
 	"github.com/weirstream/weir/platform/operator"
 	"github.com/weirstream/weir/platform/storage/snapshot"
 )
@@ -419,6 +423,50 @@ func TestAtLeastOnceOutputIsThereWithoutACheckpointWithinItsLinger(t *testing.T)
 	check(t, nc, 200)
 	r.op.Committed(1)
 	r.await(1)
+}
+
+func TestAPipelineThatStopsLeavesNoFileOpen(t *testing.T) {
+	folder := t.TempDir() + "/"
+	op := New(Deps{Open: func(_ context.Context, _ string, _ json.RawMessage, rows *schema.Schema, g connector.Guarantee) (connector.Sink, error) {
+		return file.NewSink(file.SinkConfig{Path: folder, Schema: rows, Guarantee: g, Suffix: ".jsonl", RollAfter: time.Hour,
+			NewEncoder: func() (format.Encoder, error) { return formats.NewEncoder("json", rows, format.Options{}) }})
+	}})
+	published := make(chan uint64, 10)
+	err := op.Open(&operator.Context{
+		Identity: operator.Identity{PipelineUID: "p1", Operator: "out", Parallelism: 1}, Config: json.RawMessage("{}"), Inputs: []*schema.Schema{rowSchema},
+		Log: slog.New(slog.DiscardHandler), Meter: &operator.Meter{}, Published: func(id uint64) { published <- id }, Fail: func(err error) { t.Error(err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := op.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	r := &rig{t: t, op: op}
+	files := func() int {
+		names, err := filepath.Glob(folder + "*.jsonl")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(names)
+	}
+	r.write(0, 10)
+	r.barrier(1)
+	op.Committed(1)
+	<-published
+	if n := files(); n != 0 {
+		t.Fatalf("%d files, though the first is neither full nor old", n)
+	}
+	if _, err := op.Barrier(element.Barrier{ID: 2, Actions: element.Checkpoint | element.Drain}); err != nil {
+		t.Fatal(err)
+	}
+	op.Committed(2)
+	<-published
+	if n := files(); n != 1 {
+		t.Errorf("%d files after the last checkpoint, want 1", n)
+	}
 }
 
 func TestDamagedTransactionItemsAreRefused(t *testing.T) {
