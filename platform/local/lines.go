@@ -3,14 +3,17 @@ package local
 import (
 	"bufio"
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/weirstream/weir/platform/batch"
+	connectors "github.com/weirstream/weir/platform/connector/all"
 	"github.com/weirstream/weir/platform/element"
 	"github.com/weirstream/weir/platform/format"
 	formats "github.com/weirstream/weir/platform/format/all"
@@ -32,6 +35,12 @@ const (
 type options struct {
 	format.Options
 	Format string `json:"format"`
+	Lines  string `json:"header"` // yes or no, of a file; it stands before format's field of that name
+}
+
+// headed says whether a connector's lines begin with the names of their fields.
+func (o *options) headed(connector string) bool {
+	return connector == connectors.File && o.Format == "csv" && o.Lines != "no"
 }
 
 func readOptions(raw json.RawMessage) (options, error) {
@@ -57,6 +66,8 @@ type decoder struct {
 	source  string
 	latest  int64
 	line    uint64
+	options options
+	headed  bool // the first line, which is to come, names the fields
 }
 
 func newDecoder(ctx *operator.Context) (*decoder, error) {
@@ -72,6 +83,7 @@ func newDecoder(ctx *operator.Context) (*decoder, error) {
 	if d.decoder, err = formats.NewDecoder(o.Format, rows, o.Options); err != nil {
 		return nil, err
 	}
+	d.options, d.headed = o, o.headed(d.config.Connector)
 	d.builder = batch.NewBuilder(rows)
 	if d.config.EventTime != "" {
 		d.column = rows.Index(d.config.EventTime)
@@ -85,6 +97,10 @@ func newDecoder(ctx *operator.Context) (*decoder, error) {
 // add decodes a line; one that cannot be decoded goes where the pipeline says.
 func (d *decoder) add(line []byte) error {
 	d.line++
+	if d.headed {
+		d.headed = false
+		return d.header(line)
+	}
 	rec := format.Record{Value: line, TimeMicros: format.NoTime}
 	if err := d.decoder.Decode(d.builder, &rec); err != nil {
 		if d.dead == nil {
@@ -93,6 +109,21 @@ func (d *decoder) add(line []byte) error {
 		return d.dead.Raw(err.Error(), deadletter.Record{Topic: d.source, Sequence: d.line, Value: line, TimeMicros: batch.NoTime})
 	}
 	d.builder.EndRead(batch.NoTime, d.line, 0)
+	return nil
+}
+
+// header reads the first line of a file, which names the fields.
+func (d *decoder) header(line []byte) (err error) {
+	r := csv.NewReader(bytes.NewReader(line))
+	if d.options.Delimiter != "" {
+		r.Comma, _ = utf8.DecodeRuneInString(d.options.Delimiter)
+	}
+	if d.options.Header, err = r.Read(); err == nil {
+		d.decoder, err = formats.NewDecoder(d.options.Format, d.builder.Schema(), d.options.Options)
+	}
+	if err != nil {
+		return fmt.Errorf("header of source %s: %w; leave it out by options: {header: no}", d.source, err)
+	}
 	return nil
 }
 
@@ -214,6 +245,7 @@ type lineSink struct {
 	write   func(operator string, line []byte) error
 	mu      *sync.Mutex // one writer at a time over all tasks
 	written *atomic.Uint64
+	begun   map[string]bool // sinks whose header is written, guarded by mu; nil: no headers
 	ctx     *operator.Context
 	encoder format.Encoder
 	line    []byte
@@ -229,8 +261,20 @@ func (s *lineSink) Open(ctx *operator.Context) error {
 	if err != nil {
 		return err
 	}
-	s.encoder, err = formats.NewEncoder(o.Format, ctx.Inputs[0], o.Options)
-	return err
+	if s.encoder, err = formats.NewEncoder(o.Format, ctx.Inputs[0], o.Options); err != nil {
+		return err
+	}
+	names, ok := s.encoder.(interface{ AppendHeader([]byte) []byte })
+	if s.begun == nil || !ok || !o.headed(c.Connector) {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.begun[ctx.Operator] {
+		return nil // another task was first
+	}
+	s.begun[ctx.Operator] = true
+	return s.write(ctx.Operator, names.AppendHeader(nil))
 }
 
 func (s *lineSink) Process(_ int, b *batch.Batch) error {

@@ -72,6 +72,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	var in, out atomic.Uint64
 	var writing sync.Mutex
+	begun := map[string]bool{}
 	r := &reporter{ended: make(chan struct{}), failed: make(chan error, 1)}
 	w := worker.New(worker.Options{
 		ID: "local", Log: quiet(o.Log), Blobs: memblob.New(memblob.Options{}), Clock: time.Now, Reporter: r,
@@ -81,7 +82,7 @@ func Run(ctx context.Context, o Options) (err error) {
 			case source.Kind:
 				return &lineSource{read: &in, open: func(name string) (io.ReadCloser, error) { return inputs[name]() }}, nil
 			case sink.Kind:
-				return &lineSink{mu: &writing, written: &out, write: func(id string, line []byte) error { return o.Write(sinkName(id), line) }}, nil
+				return &lineSink{mu: &writing, written: &out, begun: begun, write: func(id string, line []byte) error { return o.Write(sinkName(id), line) }}, nil
 			case udf.Kind:
 				return udf.New(udf.Deps{Modules: p.modules}), nil
 			}
