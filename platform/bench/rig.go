@@ -100,7 +100,7 @@ func (r *rig) remove(ctx context.Context, name string) error {
 	return err
 }
 
-// until polls a pipeline's status, every 20 ms, until it is as wanted.
+// until polls a pipeline's status, every 50 ms, until it is as wanted.
 func (r *rig) until(ctx context.Context, name string, done func(*weirv1.PipelineStatus) bool) error {
 	for {
 		m, err := r.pipelines.GetPipeline(ctx, connect.NewRequest(&weirv1.GetPipelineRequest{Name: name}))
@@ -116,7 +116,7 @@ func (r *rig) until(ctx context.Context, name string, done func(*weirv1.Pipeline
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
