@@ -232,6 +232,27 @@ func TestACallThatWouldBeTooLargeIsCutAndARecordThatIsByItselfIsRefused(t *testi
 	}
 }
 
+func TestAFewLargeRecordsAmongManySmallOnesAreCutApart(t *testing.T) {
+	alive(t)
+	r := open(t, plan{function: "script"})
+	large := strings.Repeat("x", 900_000)
+	var rows []operatortest.Row
+	for i := range 1500 {
+		script := "add 1"
+		if i >= 5 && i < 17 { // together over the cap of a call
+			script = "add 1; side " + large
+		}
+		rows = append(rows, operatortest.Of(int64(i), "k", script))
+	}
+	r.send(0, rows...)
+	if len(r.rows[0]) != 1500 || r.rows[0][1499].Values[1] != "sum 1500" || len(r.rows[1]) != 12 || len(r.letters()) != 0 {
+		t.Errorf("%d and %d rows, %d dead letters", len(r.rows[0]), len(r.rows[1]), len(r.letters()))
+	}
+	if n := r.meter.GuestTraps.Load(); n != 0 {
+		t.Errorf("%d instances died of it", n)
+	}
+}
+
 func TestATimeLimitThatFailsOnlyInCompanyIsNoRecordsFault(t *testing.T) {
 	alive(t)
 	r := open(t, plan{module: hostileModule, function: "puppet", timeoutMs: 30})
@@ -255,5 +276,21 @@ func TestATimeLimitThatFailsOnlyInCompanyIsNoRecordsFault(t *testing.T) {
 	}
 	if r.meter.GuestTraps.Load() == 0 || time.Since(started) > 10*time.Second {
 		t.Errorf("%d instances died in %v", r.meter.GuestTraps.Load(), time.Since(started))
+	}
+}
+
+func TestASlowFunctionGetsSmallerCallsAndLosesNoRecord(t *testing.T) {
+	alive(t)
+	r := open(t, plan{function: "script", timeoutMs: 150})
+	var rows []operatortest.Row
+	for i := range 300 { // about a second in all
+		rows = append(rows, operatortest.Of(int64(i), "k", "spin 2000000; add 1"))
+	}
+	r.send(0, rows...)
+	if len(r.letters()) != 0 || len(r.rows[0]) != 300 || r.rows[0][299].Values[1] != "sum 300" {
+		t.Errorf("%d rows and %d dead letters, want 300 and none", len(r.rows[0]), len(r.letters()))
+	}
+	if n := r.meter.GuestTraps.Load(); n == 0 || n > 8 || r.rowsPerCall > 100 {
+		t.Errorf("%d instances died; calls have %d rows", n, r.rowsPerCall)
 	}
 }

@@ -11,13 +11,14 @@ import (
 // letters, as output of the same epoch, or the job fails.
 func (o *Operator) refuse(b *batch.Batch, row int, why *refusal) error {
 	place := placeOf(b, row)
+	if why.report != "" {
+		o.ctx.Log.Error("calls of a function died of a record", "function", o.config.Function, "record", place, "report", why.report)
+	}
 	if o.dead == nil {
-		return &UserError{Text: fmt.Sprintf("function %s refused a record%s: %s", o.config.Function, place, why.reason)}
+		return &UserError{Text: fmt.Sprintf("function %s refused a record%s: %s; mend the function or the record, or set `errors: dead_letter` to go on without such records",
+			o.config.Function, place, why.reason)}
 	}
 	o.ctx.Meter.DeadLetters.Add(1)
-	if why.report != "" {
-		o.ctx.Log.Error("a call died; the record goes to the dead letters", "function", o.config.Function, "record", place, "report", why.report)
-	}
 	return o.dead.Row(why.reason, b, row)
 }
 
@@ -29,7 +30,7 @@ func placeOf(b *batch.Batch, row int) string {
 	return fmt.Sprintf(" of %s, partition %d, sequence %d, row %d", b.Origin.Topic, b.Origin.Partition, b.Origin.Sequences[row], b.Origin.Rows[row])
 }
 
-// metaColumns gives a batch's origin as the columns of the meta section.
+// metaColumns gives, once a batch, its origin as the columns of the meta section.
 type metaColumns struct {
 	partitions []int32
 	sequences  []int64

@@ -202,7 +202,7 @@ func tryOpen(t testing.TB, p plan) (*rig, error) {
 	}
 	t.Cleanup(r.close)
 	return r, r.Open(&operator.Context{
-		Identity: operator.Identity{Pipeline: "test", PipelineUID: "uid", Operator: p.function, Parallelism: 1, LastGroup: 255},
+		Identity: operator.Identity{Pipeline: "test", PipelineUID: "uid", Operator: p.function, Parallelism: 1, LastGroup: 255, Attempt: 4},
 		Config:   config, Inputs: r.inputs, State: r.state, Output: (*collector)(r),
 		Log:   slog.New(slog.NewTextHandler(&r.log, nil)),
 		Clock: func() int64 { return r.now }, Wake: func() {}, Fail: func(err error) { t.Error(err) },

@@ -72,6 +72,9 @@ func (o *Operator) Process(in int, b *batch.Batch) error {
 		}
 	}
 	o.rows = rowCauses{o: o, in: in, b: b}
+	if o.sig.Positions {
+		o.rows.meta = o.meta.columns(b)
+	}
 	err := o.work(&o.rows, b.Len())
 	o.meter()
 	return err
@@ -82,6 +85,8 @@ type rowCauses struct {
 	o  *Operator
 	in int
 	b  *batch.Batch
+
+	meta []frame.Column // where the rows were read, if the function asks
 }
 
 // prepare describes n rows, from the given one on, in o.call.
@@ -97,10 +102,7 @@ func (r *rowCauses) prepare(from, n int) {
 	if r.b.Sel == nil && n == c.Rows {
 		c.Selection = nil // the whole batch: columns are copied as they lie
 	}
-	c.Times, c.Kinds, c.Causes, c.Meta = r.b.Times, r.b.Kinds, nil, nil
-	if o.sig.Positions {
-		c.Meta = o.meta.columns(r.b)
-	}
+	c.Times, c.Kinds, c.Causes, c.Meta = r.b.Times, r.b.Kinds, nil, r.meta
 	c.Slots, c.RowSlots = 0, nil
 	if o.sig.Key == nil {
 		return

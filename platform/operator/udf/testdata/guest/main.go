@@ -61,7 +61,10 @@ func run(ctx *weir.Context, key, script, separator string) error {
 	return nil
 }
 
-var hoard [][]byte
+var (
+	hoard [][]byte
+	spun  int64
+)
 
 func do(ctx *weir.Context, key, op string) error {
 	verb, rest, _ := strings.Cut(op, " ")
@@ -136,6 +139,13 @@ func do(ctx *weir.Context, key, op string) error {
 		clock.Delete(ctx, at(a))
 	case "again": // the timer sets itself for ever
 		first.Set(ctx, ctx.Time().Add(time.Duration(a)*time.Microsecond))
+	case "now":
+		w := int64(-1)
+		if t := ctx.Watermark(); !t.IsZero() {
+			w = t.UnixMicro()
+		}
+		first, last := ctx.KeyGroups()
+		say(ctx, "clock %d watermark %d groups %d-%d attempt %d", ctx.Now().UnixMicro(), w, first, last, ctx.Attempt())
 	case "say":
 		say(ctx, "%s", rest)
 	case "side":
@@ -150,6 +160,10 @@ func do(ctx *weir.Context, key, op string) error {
 		return errors.New(rest)
 	case "panic":
 		panic("on purpose")
+	case "spin":
+		for range a {
+			spun = spun*3 + a
+		}
 	case "loop":
 		for !false {
 		}
