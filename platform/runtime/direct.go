@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/weirstream/weir/platform/batch"
@@ -53,7 +54,8 @@ func NewDirect(ctx context.Context, job Job, g *jobgraph.Graph, services Service
 	t.spec.Stage = one
 	for i := len(opened) - 1; i >= 0; i-- {
 		if err := t.openNode(opened[i]); err != nil {
-			return nil, opened[i].wrap(err)
+			c.nodes = opened
+			return nil, errors.Join(opened[i].wrap(err), c.close())
 		}
 	}
 	c.nodes = opened
