@@ -192,7 +192,8 @@ func (t *Task) runSource(ctx context.Context) error {
 	fired := start
 	for {
 		if now := time.Now(); now.Sub(fired) >= TickEvery/2 { // also while the source never rests
-			fired = now
+			t.busyNanos.Add(int64(now.Sub(start)))
+			start, fired = now, now
 			if err := t.fireTimers(); err != nil {
 				return err
 			}
@@ -291,9 +292,10 @@ func (t *Task) runInputs(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		// A busy inbox must not keep timers waiting.
+		// A busy inbox must not keep timers waiting, nor who asks how busy the task is.
 		if now := time.Now(); now.Sub(fired) >= TickEvery/2 {
-			fired = now
+			t.busyNanos.Add(int64(now.Sub(start)))
+			start, fired = now, now
 			if err := t.fireTimers(); err != nil {
 				return err
 			}

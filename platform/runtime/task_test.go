@@ -107,6 +107,32 @@ func TestAFailureFromBesideIsHeardByATaskThatIsNeverOutOfWork(t *testing.T) {
 	})
 }
 
+func TestATaskThatIsNeverOutOfWorkIsSeenToBeBusy(t *testing.T) {
+	w := runtimetest.NewWorld(1, 1<<40)
+	slow(w, time.Millisecond)
+	w.Allow(1 << 40)
+	bubble(t, w, runtimetest.Count, nil, func(t *testing.T, run *workertest.Run) {
+		<-time.After(200 * time.Millisecond)
+		for _, task := range run.Worker.Job(workertest.UID).Tasks() {
+			busy, waited := task.Busy(), task.Waited()
+			switch task.Stage().Name {
+			case "source":
+				if waited < 150*time.Millisecond || waited > 200*time.Millisecond {
+					t.Errorf("the source has waited %v of 200 ms", waited)
+				}
+			case "middle":
+				if busy < 150*time.Millisecond || busy > 200*time.Millisecond {
+					t.Errorf("the task in the middle was busy %v of 200 ms", busy)
+				}
+			case "sink":
+				if busy > 20*time.Millisecond {
+					t.Errorf("the sink was busy %v of 200 ms", busy)
+				}
+			}
+		}
+	})
+}
+
 func TestSlowTasksHoldBackThoseWhoSendAndNothingIsLost(t *testing.T) {
 	w := runtimetest.NewWorld(3, 200)
 	slow(w, 3*time.Millisecond)

@@ -248,6 +248,7 @@ func (a *Agent) start(ctx context.Context, p *catalog.Pipeline) {
 	}
 	a.mu.Lock()
 	a.jobs[p.UID] = j
+	delete(a.stuck, p.UID) // what the attempt before could not write is given up
 	a.mu.Unlock()
 	s, err := a.spec(ctx, p)
 	if err == nil {
