@@ -37,7 +37,7 @@ func TestTheFixedNamesAreThere(t *testing.T) {
 		"topic create", "topic publish", "topic read", "topic list", "topic info", "topic delete",
 		"module push", "module list", "module info", "module delete",
 		"pipeline validate", "pipeline diff", "pipeline apply", "pipeline list", "pipeline status", "pipeline stop", "pipeline resume", "pipeline delete", "pipeline logs",
-		"checkpoint list", "deadletter list", "deadletter show", "deadletter replay",
+		"namespace create", "namespace list", "namespace delete", "checkpoint list", "deadletter list", "deadletter show", "deadletter replay",
 	} {
 		if all[name] == nil {
 			t.Errorf("weir %s is missing", name)

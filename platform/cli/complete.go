@@ -16,6 +16,14 @@ const completionTimeout = time.Second
 // nameLister asks the server for the names that may stand at an argument.
 type nameLister func(ctx context.Context, c *clients, namespace string) ([]string, error)
 
+// completeFlag completes a flag's value from the server.
+func (a *app) completeFlag(list nameLister) cobra.CompletionFunc {
+	complete := a.completeName(list)
+	return func(cmd *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
+		return complete(cmd, nil, start)
+	}
+}
+
 // completeName completes the first argument from the server; without one the
 // shell gets nothing, never an error.
 func (a *app) completeName(list nameLister) cobra.CompletionFunc {
@@ -69,6 +77,18 @@ func pipelineNames(ctx context.Context, c *clients, namespace string) ([]string,
 	var found []string
 	for _, p := range r.Msg.GetPipelines() {
 		found = append(found, p.GetName())
+	}
+	return found, nil
+}
+
+func namespaceNames(ctx context.Context, c *clients, _ string) ([]string, error) {
+	r, err := c.system.ListNamespaces(ctx, connect.NewRequest(&weirv1.ListNamespacesRequest{}))
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, n := range r.Msg.GetNamespaces() {
+		found = append(found, n.GetName())
 	}
 	return found, nil
 }

@@ -111,7 +111,9 @@ func plain(err error, wire *connect.Error) string {
 		message = strings.TrimSuffix(message, ": not found") // the words before say so
 	}
 	doing, _, _ := strings.Cut(err.Error(), wire.Error())
-	if strings.HasPrefix(message, strings.TrimSuffix(doing, ": ")) {
+	// One side may quote a name where the other does not.
+	bare := strings.NewReplacer(`"`, "").Replace
+	if strings.HasPrefix(bare(message), bare(strings.TrimSuffix(doing, ": "))) {
 		return message
 	}
 	return strings.TrimSpace(doing + message)

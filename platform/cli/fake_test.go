@@ -328,6 +328,24 @@ func (f *fake) ReplayDeadLetters(_ context.Context, r *connect.Request[weirv1.Re
 	return connect.NewResponse(&weirv1.ReplayDeadLettersResponse{Records: uint64(max(len(r.Msg.GetIds()), 1))}), nil
 }
 
+func (f *fake) CreateNamespace(_ context.Context, r *connect.Request[weirv1.CreateNamespaceRequest]) (*connect.Response[weirv1.CreateNamespaceResponse], error) {
+	if r.Msg.GetName() == "default" {
+		return nil, refuse(connect.CodeAlreadyExists, "create namespace default: exists already", "")
+	}
+	return connect.NewResponse(&weirv1.CreateNamespaceResponse{Namespace: &weirv1.Namespace{Name: r.Msg.GetName(), Created: someTime}}), nil
+}
+
+func (f *fake) ListNamespaces(context.Context, *connect.Request[weirv1.ListNamespacesRequest]) (*connect.Response[weirv1.ListNamespacesResponse], error) {
+	return connect.NewResponse(&weirv1.ListNamespacesResponse{Namespaces: []*weirv1.Namespace{{Name: "default", Topics: 3, Modules: 1, Pipelines: 1}, {Name: "team", Created: someTime}}}), nil
+}
+
+func (f *fake) DeleteNamespace(_ context.Context, r *connect.Request[weirv1.DeleteNamespaceRequest]) (*connect.Response[weirv1.DeleteNamespaceResponse], error) {
+	if r.Msg.GetName() == "default" {
+		return nil, refuse(connect.CodeFailedPrecondition, "delete namespace default: it holds topic flights; delete that first", "")
+	}
+	return connect.NewResponse(&weirv1.DeleteNamespaceResponse{}), nil
+}
+
 func (f *fake) GetVersion(context.Context, *connect.Request[weirv1.GetVersionRequest]) (*connect.Response[weirv1.GetVersionResponse], error) {
 	return connect.NewResponse(&weirv1.GetVersionResponse{Version: "v1", GoVersion: "go1.26", AbiMajor: 1, ClusterId: "c1"}), nil
 }

@@ -43,7 +43,7 @@ func (s *Service) plan(ctx context.Context, namespace, text string) (*planned, e
 	file.Namespace.Value = p.namespace
 	state := s.view()
 	if _, ok := state.Namespace(p.namespace); !ok {
-		return nil, problem(file, file.Namespace.Pos, "", "there is no namespace %q", p.namespace)
+		return nil, problem(file, file.Namespace.Pos, "create it first: weir namespace create "+p.namespace, "there is no namespace %q", p.namespace)
 	}
 	w := &world{ctx: func() context.Context { return ctx }, state: state, namespace: p.namespace, store: s.options.Modules}
 	plan, problems := planner.Make(file, w)

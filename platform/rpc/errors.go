@@ -62,6 +62,17 @@ var codes = []struct {
 // hinter is an error that knows what to do next.
 type hinter interface{ Hint() string }
 
+// hinted is an error with what to do next.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+
+// Hint is what to do next.
+func (h *hinted) Hint() string { return h.hint }
+
 // wire makes what goes over the wire of any error: the only place that knows codes.
 func wire(err error) error {
 	var done *connect.Error

@@ -54,7 +54,7 @@ func (h *moduleHandler) push(ctx context.Context, r *weirv1.PushModuleRequest) (
 	}
 	// Asked before the module is compiled: a name that cannot be would be refused after all that work.
 	if _, ok := h.node.View().Namespace(namespace); !ok {
-		return nil, fmt.Errorf("%s: namespace %q: %w", what, namespace, catalog.ErrNotFound)
+		return nil, fmt.Errorf("%s: namespace %q does not exist; create it first: weir namespace create %s: %w", what, namespace, namespace, catalog.ErrNotFound)
 	}
 	pushed, err := h.store.Push(ctx, r.GetWasm())
 	if err != nil {

@@ -122,3 +122,31 @@ func TestModulesAreKeptByDigestAndBadOnesRefused(t *testing.T) {
 		t.Fatalf("list %v", list)
 	}
 }
+
+func TestNamespacesAreMadeAndDeletedWhenTheyAreEmpty(t *testing.T) {
+	w := newWorld(t)
+	text, _ := refused(t, connect.CodeNotFound, w.topic.CreateTopic, &weirv1.CreateTopicRequest{Namespace: "team", Name: "flights"})
+	if !strings.Contains(text, "weir namespace create team") {
+		t.Errorf("a namespace that is not there: %s", text)
+	}
+	if n := call(t, w.system.CreateNamespace, &weirv1.CreateNamespaceRequest{Name: "team"}).GetNamespace(); n.GetName() != "team" || n.GetCreated() == nil {
+		t.Errorf("made %v", n)
+	}
+	refused(t, connect.CodeAlreadyExists, w.system.CreateNamespace, &weirv1.CreateNamespaceRequest{Name: "team"})
+	refused(t, connect.CodeInvalidArgument, w.system.CreateNamespace, &weirv1.CreateNamespaceRequest{Name: "a b"})
+	call(t, w.topic.CreateTopic, &weirv1.CreateTopicRequest{Namespace: "team", Name: "flights"})
+	list := call(t, w.system.ListNamespaces, &weirv1.ListNamespacesRequest{}).GetNamespaces()
+	if len(list) != 2 || list[0].GetName() != "default" || list[1].GetTopics() != 1 || list[0].GetTopics() != 0 {
+		t.Errorf("list %v", list)
+	}
+	if _, found := refused(t, connect.CodeFailedPrecondition, w.system.DeleteNamespace, &weirv1.DeleteNamespaceRequest{Name: "team"}); len(found) != 1 || !strings.Contains(found[0].GetHint(), "weir topic list --namespace team") {
+		t.Errorf("a namespace that is not empty: %v", found)
+	}
+	refused(t, connect.CodeInvalidArgument, w.system.DeleteNamespace, &weirv1.DeleteNamespaceRequest{Name: "default"})
+	refused(t, connect.CodeNotFound, w.system.DeleteNamespace, &weirv1.DeleteNamespaceRequest{Name: "none"})
+	call(t, w.topic.DeleteTopic, &weirv1.DeleteTopicRequest{Namespace: "team", Name: "flights"})
+	call(t, w.system.DeleteNamespace, &weirv1.DeleteNamespaceRequest{Name: "team"})
+	if list := call(t, w.system.ListNamespaces, &weirv1.ListNamespacesRequest{}).GetNamespaces(); len(list) != 1 {
+		t.Errorf("list %v", list)
+	}
+}

@@ -22,7 +22,7 @@ import (
 // Limits of topics and of calls.
 const (
 	// MaxPartitions is the number of key groups: more partitions could not be read side by side.
-	MaxPartitions = 256
+	MaxPartitions = catalog.MaxPartitions
 	// MaxPublishBytes bounds the keys, values and headers of one call.
 	MaxPublishBytes = 8 << 20
 	// MaxListed bounds a list of topics.

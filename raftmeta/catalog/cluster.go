@@ -261,7 +261,7 @@ func checkLengths(what string, texts ...string) error {
 
 func (s *State) requireNamespace(what, namespace string) error {
 	if _, ok := s.namespaces.get(namespace); !ok {
-		return refuse(ErrNotFound, "%s: namespace %q does not exist; create it first", what, namespace)
+		return refuse(ErrNotFound, "%s: namespace %q does not exist; create it first: weir namespace create %s", what, namespace, namespace)
 	}
 	return nil
 }

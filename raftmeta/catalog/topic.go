@@ -1,9 +1,12 @@
 package catalog
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
-// MaxPartitions bounds a topic.
-const MaxPartitions = 1024
+// MaxPartitions bounds a topic: it is the number of key groups, so more could not be read side by side.
+const MaxPartitions = 256
 
 // Layout says what a message of a topic is.
 type Layout string
@@ -64,7 +67,8 @@ func (c *CreateTopic) apply(tx *txn) error {
 		return err
 	}
 	if old, ok := tx.Topic(c.Namespace, c.Name); ok {
-		return refuse(ErrExists, "%s: it has %d partitions, made at %d; choose another name or delete it", what, old.Partitions, old.Created)
+		return refuse(ErrExists, "%s: it has %d partitions, made at %s; choose another name or delete it", what, old.Partitions,
+			time.UnixMicro(old.Created).UTC().Format(time.RFC3339))
 	}
 	if c.Partitions < 1 || c.Partitions > MaxPartitions {
 		return refuse(ErrInvalid, "%s with %d partitions: choose 1 to %d", what, c.Partitions, MaxPartitions)

@@ -24,7 +24,7 @@ const (
 
 // Limits of a topic.
 const (
-	MaxPartitions     = 1024
+	MaxPartitions     = 256
 	DefaultPartitions = 8
 	DefaultNamespace  = "default"
 )

@@ -9,6 +9,7 @@ package weirv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -70,7 +71,332 @@ func (x Finding_Severity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Finding_Severity.Descriptor instead.
 func (Finding_Severity) EnumDescriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{3, 0}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{10, 0}
+}
+
+// Namespace holds topics, modules and pipelines apart from those of others.
+type Namespace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Created       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=created,proto3" json:"created,omitempty"` // unset: it is there from the beginning
+	Topics        uint32                 `protobuf:"varint,3,opt,name=topics,proto3" json:"topics,omitempty"`
+	Modules       uint32                 `protobuf:"varint,4,opt,name=modules,proto3" json:"modules,omitempty"`
+	Pipelines     uint32                 `protobuf:"varint,5,opt,name=pipelines,proto3" json:"pipelines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Namespace) Reset() {
+	*x = Namespace{}
+	mi := &file_weir_v1_system_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Namespace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Namespace) ProtoMessage() {}
+
+func (x *Namespace) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_system_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
+func (*Namespace) Descriptor() ([]byte, []int) {
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Namespace) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Namespace) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *Namespace) GetTopics() uint32 {
+	if x != nil {
+		return x.Topics
+	}
+	return 0
+}
+
+func (x *Namespace) GetModules() uint32 {
+	if x != nil {
+		return x.Modules
+	}
+	return 0
+}
+
+func (x *Namespace) GetPipelines() uint32 {
+	if x != nil {
+		return x.Pipelines
+	}
+	return 0
+}
+
+type CreateNamespaceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateNamespaceRequest) Reset() {
+	*x = CreateNamespaceRequest{}
+	mi := &file_weir_v1_system_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateNamespaceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateNamespaceRequest) ProtoMessage() {}
+
+func (x *CreateNamespaceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_system_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateNamespaceRequest.ProtoReflect.Descriptor instead.
+func (*CreateNamespaceRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CreateNamespaceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type CreateNamespaceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     *Namespace             `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateNamespaceResponse) Reset() {
+	*x = CreateNamespaceResponse{}
+	mi := &file_weir_v1_system_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateNamespaceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateNamespaceResponse) ProtoMessage() {}
+
+func (x *CreateNamespaceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_system_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateNamespaceResponse.ProtoReflect.Descriptor instead.
+func (*CreateNamespaceResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CreateNamespaceResponse) GetNamespace() *Namespace {
+	if x != nil {
+		return x.Namespace
+	}
+	return nil
+}
+
+type ListNamespacesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNamespacesRequest) Reset() {
+	*x = ListNamespacesRequest{}
+	mi := &file_weir_v1_system_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNamespacesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNamespacesRequest) ProtoMessage() {}
+
+func (x *ListNamespacesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_system_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNamespacesRequest.ProtoReflect.Descriptor instead.
+func (*ListNamespacesRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{3}
+}
+
+type ListNamespacesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespaces    []*Namespace           `protobuf:"bytes,1,rep,name=namespaces,proto3" json:"namespaces,omitempty"` // by name
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNamespacesResponse) Reset() {
+	*x = ListNamespacesResponse{}
+	mi := &file_weir_v1_system_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNamespacesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNamespacesResponse) ProtoMessage() {}
+
+func (x *ListNamespacesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_system_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNamespacesResponse.ProtoReflect.Descriptor instead.
+func (*ListNamespacesResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListNamespacesResponse) GetNamespaces() []*Namespace {
+	if x != nil {
+		return x.Namespaces
+	}
+	return nil
+}
+
+type DeleteNamespaceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteNamespaceRequest) Reset() {
+	*x = DeleteNamespaceRequest{}
+	mi := &file_weir_v1_system_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteNamespaceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteNamespaceRequest) ProtoMessage() {}
+
+func (x *DeleteNamespaceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_system_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteNamespaceRequest.ProtoReflect.Descriptor instead.
+func (*DeleteNamespaceRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DeleteNamespaceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type DeleteNamespaceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteNamespaceResponse) Reset() {
+	*x = DeleteNamespaceResponse{}
+	mi := &file_weir_v1_system_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteNamespaceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteNamespaceResponse) ProtoMessage() {}
+
+func (x *DeleteNamespaceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_system_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteNamespaceResponse.ProtoReflect.Descriptor instead.
+func (*DeleteNamespaceResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{6}
 }
 
 type GetVersionRequest struct {
@@ -81,7 +407,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_weir_v1_system_proto_msgTypes[0]
+	mi := &file_weir_v1_system_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -93,7 +419,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[0]
+	mi := &file_weir_v1_system_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -106,7 +432,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{0}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{7}
 }
 
 type GetVersionResponse struct {
@@ -122,7 +448,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_weir_v1_system_proto_msgTypes[1]
+	mi := &file_weir_v1_system_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -134,7 +460,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[1]
+	mi := &file_weir_v1_system_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -147,7 +473,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{1}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -193,7 +519,7 @@ type DoctorRequest struct {
 
 func (x *DoctorRequest) Reset() {
 	*x = DoctorRequest{}
-	mi := &file_weir_v1_system_proto_msgTypes[2]
+	mi := &file_weir_v1_system_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -205,7 +531,7 @@ func (x *DoctorRequest) String() string {
 func (*DoctorRequest) ProtoMessage() {}
 
 func (x *DoctorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[2]
+	mi := &file_weir_v1_system_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -218,7 +544,7 @@ func (x *DoctorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoctorRequest.ProtoReflect.Descriptor instead.
 func (*DoctorRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{2}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{9}
 }
 
 type Finding struct {
@@ -233,7 +559,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_weir_v1_system_proto_msgTypes[3]
+	mi := &file_weir_v1_system_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -245,7 +571,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[3]
+	mi := &file_weir_v1_system_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -258,7 +584,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{3}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Finding) GetSeverity() Finding_Severity {
@@ -298,7 +624,7 @@ type DoctorResponse struct {
 
 func (x *DoctorResponse) Reset() {
 	*x = DoctorResponse{}
-	mi := &file_weir_v1_system_proto_msgTypes[4]
+	mi := &file_weir_v1_system_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -310,7 +636,7 @@ func (x *DoctorResponse) String() string {
 func (*DoctorResponse) ProtoMessage() {}
 
 func (x *DoctorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[4]
+	mi := &file_weir_v1_system_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -323,7 +649,7 @@ func (x *DoctorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoctorResponse.ProtoReflect.Descriptor instead.
 func (*DoctorResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{4}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DoctorResponse) GetFindings() []*Finding {
@@ -337,7 +663,25 @@ var File_weir_v1_system_proto protoreflect.FileDescriptor
 
 const file_weir_v1_system_proto_rawDesc = "" +
 	"\n" +
-	"\x14weir/v1/system.proto\x12\aweir.v1\"\x13\n" +
+	"\x14weir/v1/system.proto\x12\aweir.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x01\n" +
+	"\tNamespace\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
+	"\acreated\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12\x16\n" +
+	"\x06topics\x18\x03 \x01(\rR\x06topics\x12\x18\n" +
+	"\amodules\x18\x04 \x01(\rR\amodules\x12\x1c\n" +
+	"\tpipelines\x18\x05 \x01(\rR\tpipelines\",\n" +
+	"\x16CreateNamespaceRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"K\n" +
+	"\x17CreateNamespaceResponse\x120\n" +
+	"\tnamespace\x18\x01 \x01(\v2\x12.weir.v1.NamespaceR\tnamespace\"\x17\n" +
+	"\x15ListNamespacesRequest\"L\n" +
+	"\x16ListNamespacesResponse\x122\n" +
+	"\n" +
+	"namespaces\x18\x01 \x03(\v2\x12.weir.v1.NamespaceR\n" +
+	"namespaces\",\n" +
+	"\x16DeleteNamespaceRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x19\n" +
+	"\x17DeleteNamespaceResponse\"\x13\n" +
 	"\x11GetVersionRequest\"\xa6\x01\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1d\n" +
@@ -359,11 +703,14 @@ const file_weir_v1_system_proto_rawDesc = "" +
 	"\x10SEVERITY_WARNING\x10\x02\x12\x12\n" +
 	"\x0eSEVERITY_ERROR\x10\x03\">\n" +
 	"\x0eDoctorResponse\x12,\n" +
-	"\bfindings\x18\x01 \x03(\v2\x10.weir.v1.FindingR\bfindings2\x96\x01\n" +
+	"\bfindings\x18\x01 \x03(\v2\x10.weir.v1.FindingR\bfindings2\x9a\x03\n" +
 	"\rSystemService\x12J\n" +
 	"\n" +
 	"GetVersion\x12\x1a.weir.v1.GetVersionRequest\x1a\x1b.weir.v1.GetVersionResponse\"\x03\x90\x02\x01\x129\n" +
-	"\x06Doctor\x12\x16.weir.v1.DoctorRequest\x1a\x17.weir.v1.DoctorResponseB8Z6github.com/weirstream/weir/platform/api/weir/v1;weirv1b\x06proto3"
+	"\x06Doctor\x12\x16.weir.v1.DoctorRequest\x1a\x17.weir.v1.DoctorResponse\x12T\n" +
+	"\x0fCreateNamespace\x12\x1f.weir.v1.CreateNamespaceRequest\x1a .weir.v1.CreateNamespaceResponse\x12V\n" +
+	"\x0eListNamespaces\x12\x1e.weir.v1.ListNamespacesRequest\x1a\x1f.weir.v1.ListNamespacesResponse\"\x03\x90\x02\x01\x12T\n" +
+	"\x0fDeleteNamespace\x12\x1f.weir.v1.DeleteNamespaceRequest\x1a .weir.v1.DeleteNamespaceResponseB8Z6github.com/weirstream/weir/platform/api/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_system_proto_rawDescOnce sync.Once
@@ -378,27 +725,44 @@ func file_weir_v1_system_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_system_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weir_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_weir_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_weir_v1_system_proto_goTypes = []any{
-	(Finding_Severity)(0),      // 0: weir.v1.Finding.Severity
-	(*GetVersionRequest)(nil),  // 1: weir.v1.GetVersionRequest
-	(*GetVersionResponse)(nil), // 2: weir.v1.GetVersionResponse
-	(*DoctorRequest)(nil),      // 3: weir.v1.DoctorRequest
-	(*Finding)(nil),            // 4: weir.v1.Finding
-	(*DoctorResponse)(nil),     // 5: weir.v1.DoctorResponse
+	(Finding_Severity)(0),           // 0: weir.v1.Finding.Severity
+	(*Namespace)(nil),               // 1: weir.v1.Namespace
+	(*CreateNamespaceRequest)(nil),  // 2: weir.v1.CreateNamespaceRequest
+	(*CreateNamespaceResponse)(nil), // 3: weir.v1.CreateNamespaceResponse
+	(*ListNamespacesRequest)(nil),   // 4: weir.v1.ListNamespacesRequest
+	(*ListNamespacesResponse)(nil),  // 5: weir.v1.ListNamespacesResponse
+	(*DeleteNamespaceRequest)(nil),  // 6: weir.v1.DeleteNamespaceRequest
+	(*DeleteNamespaceResponse)(nil), // 7: weir.v1.DeleteNamespaceResponse
+	(*GetVersionRequest)(nil),       // 8: weir.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),      // 9: weir.v1.GetVersionResponse
+	(*DoctorRequest)(nil),           // 10: weir.v1.DoctorRequest
+	(*Finding)(nil),                 // 11: weir.v1.Finding
+	(*DoctorResponse)(nil),          // 12: weir.v1.DoctorResponse
+	(*timestamppb.Timestamp)(nil),   // 13: google.protobuf.Timestamp
 }
 var file_weir_v1_system_proto_depIdxs = []int32{
-	0, // 0: weir.v1.Finding.severity:type_name -> weir.v1.Finding.Severity
-	4, // 1: weir.v1.DoctorResponse.findings:type_name -> weir.v1.Finding
-	1, // 2: weir.v1.SystemService.GetVersion:input_type -> weir.v1.GetVersionRequest
-	3, // 3: weir.v1.SystemService.Doctor:input_type -> weir.v1.DoctorRequest
-	2, // 4: weir.v1.SystemService.GetVersion:output_type -> weir.v1.GetVersionResponse
-	5, // 5: weir.v1.SystemService.Doctor:output_type -> weir.v1.DoctorResponse
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	13, // 0: weir.v1.Namespace.created:type_name -> google.protobuf.Timestamp
+	1,  // 1: weir.v1.CreateNamespaceResponse.namespace:type_name -> weir.v1.Namespace
+	1,  // 2: weir.v1.ListNamespacesResponse.namespaces:type_name -> weir.v1.Namespace
+	0,  // 3: weir.v1.Finding.severity:type_name -> weir.v1.Finding.Severity
+	11, // 4: weir.v1.DoctorResponse.findings:type_name -> weir.v1.Finding
+	8,  // 5: weir.v1.SystemService.GetVersion:input_type -> weir.v1.GetVersionRequest
+	10, // 6: weir.v1.SystemService.Doctor:input_type -> weir.v1.DoctorRequest
+	2,  // 7: weir.v1.SystemService.CreateNamespace:input_type -> weir.v1.CreateNamespaceRequest
+	4,  // 8: weir.v1.SystemService.ListNamespaces:input_type -> weir.v1.ListNamespacesRequest
+	6,  // 9: weir.v1.SystemService.DeleteNamespace:input_type -> weir.v1.DeleteNamespaceRequest
+	9,  // 10: weir.v1.SystemService.GetVersion:output_type -> weir.v1.GetVersionResponse
+	12, // 11: weir.v1.SystemService.Doctor:output_type -> weir.v1.DoctorResponse
+	3,  // 12: weir.v1.SystemService.CreateNamespace:output_type -> weir.v1.CreateNamespaceResponse
+	5,  // 13: weir.v1.SystemService.ListNamespaces:output_type -> weir.v1.ListNamespacesResponse
+	7,  // 14: weir.v1.SystemService.DeleteNamespace:output_type -> weir.v1.DeleteNamespaceResponse
+	10, // [10:15] is the sub-list for method output_type
+	5,  // [5:10] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_system_proto_init() }
@@ -412,7 +776,7 @@ func file_weir_v1_system_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_system_proto_rawDesc), len(file_weir_v1_system_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

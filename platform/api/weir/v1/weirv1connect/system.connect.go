@@ -38,6 +38,15 @@ const (
 	SystemServiceGetVersionProcedure = "/weir.v1.SystemService/GetVersion"
 	// SystemServiceDoctorProcedure is the fully-qualified name of the SystemService's Doctor RPC.
 	SystemServiceDoctorProcedure = "/weir.v1.SystemService/Doctor"
+	// SystemServiceCreateNamespaceProcedure is the fully-qualified name of the SystemService's
+	// CreateNamespace RPC.
+	SystemServiceCreateNamespaceProcedure = "/weir.v1.SystemService/CreateNamespace"
+	// SystemServiceListNamespacesProcedure is the fully-qualified name of the SystemService's
+	// ListNamespaces RPC.
+	SystemServiceListNamespacesProcedure = "/weir.v1.SystemService/ListNamespaces"
+	// SystemServiceDeleteNamespaceProcedure is the fully-qualified name of the SystemService's
+	// DeleteNamespace RPC.
+	SystemServiceDeleteNamespaceProcedure = "/weir.v1.SystemService/DeleteNamespace"
 )
 
 // SystemServiceClient is a client for the weir.v1.SystemService service.
@@ -45,6 +54,10 @@ type SystemServiceClient interface {
 	GetVersion(context.Context, *connect.Request[v1.GetVersionRequest]) (*connect.Response[v1.GetVersionResponse], error)
 	// Doctor checks what pipelines rely on and says what to do about each finding.
 	Doctor(context.Context, *connect.Request[v1.DoctorRequest]) (*connect.Response[v1.DoctorResponse], error)
+	CreateNamespace(context.Context, *connect.Request[v1.CreateNamespaceRequest]) (*connect.Response[v1.CreateNamespaceResponse], error)
+	ListNamespaces(context.Context, *connect.Request[v1.ListNamespacesRequest]) (*connect.Response[v1.ListNamespacesResponse], error)
+	// DeleteNamespace removes an empty namespace.
+	DeleteNamespace(context.Context, *connect.Request[v1.DeleteNamespaceRequest]) (*connect.Response[v1.DeleteNamespaceResponse], error)
 }
 
 // NewSystemServiceClient constructs a client for the weir.v1.SystemService service. By default, it
@@ -71,13 +84,35 @@ func NewSystemServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(systemServiceMethods.ByName("Doctor")),
 			connect.WithClientOptions(opts...),
 		),
+		createNamespace: connect.NewClient[v1.CreateNamespaceRequest, v1.CreateNamespaceResponse](
+			httpClient,
+			baseURL+SystemServiceCreateNamespaceProcedure,
+			connect.WithSchema(systemServiceMethods.ByName("CreateNamespace")),
+			connect.WithClientOptions(opts...),
+		),
+		listNamespaces: connect.NewClient[v1.ListNamespacesRequest, v1.ListNamespacesResponse](
+			httpClient,
+			baseURL+SystemServiceListNamespacesProcedure,
+			connect.WithSchema(systemServiceMethods.ByName("ListNamespaces")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		deleteNamespace: connect.NewClient[v1.DeleteNamespaceRequest, v1.DeleteNamespaceResponse](
+			httpClient,
+			baseURL+SystemServiceDeleteNamespaceProcedure,
+			connect.WithSchema(systemServiceMethods.ByName("DeleteNamespace")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // systemServiceClient implements SystemServiceClient.
 type systemServiceClient struct {
-	getVersion *connect.Client[v1.GetVersionRequest, v1.GetVersionResponse]
-	doctor     *connect.Client[v1.DoctorRequest, v1.DoctorResponse]
+	getVersion      *connect.Client[v1.GetVersionRequest, v1.GetVersionResponse]
+	doctor          *connect.Client[v1.DoctorRequest, v1.DoctorResponse]
+	createNamespace *connect.Client[v1.CreateNamespaceRequest, v1.CreateNamespaceResponse]
+	listNamespaces  *connect.Client[v1.ListNamespacesRequest, v1.ListNamespacesResponse]
+	deleteNamespace *connect.Client[v1.DeleteNamespaceRequest, v1.DeleteNamespaceResponse]
 }
 
 // GetVersion calls weir.v1.SystemService.GetVersion.
@@ -90,11 +125,30 @@ func (c *systemServiceClient) Doctor(ctx context.Context, req *connect.Request[v
 	return c.doctor.CallUnary(ctx, req)
 }
 
+// CreateNamespace calls weir.v1.SystemService.CreateNamespace.
+func (c *systemServiceClient) CreateNamespace(ctx context.Context, req *connect.Request[v1.CreateNamespaceRequest]) (*connect.Response[v1.CreateNamespaceResponse], error) {
+	return c.createNamespace.CallUnary(ctx, req)
+}
+
+// ListNamespaces calls weir.v1.SystemService.ListNamespaces.
+func (c *systemServiceClient) ListNamespaces(ctx context.Context, req *connect.Request[v1.ListNamespacesRequest]) (*connect.Response[v1.ListNamespacesResponse], error) {
+	return c.listNamespaces.CallUnary(ctx, req)
+}
+
+// DeleteNamespace calls weir.v1.SystemService.DeleteNamespace.
+func (c *systemServiceClient) DeleteNamespace(ctx context.Context, req *connect.Request[v1.DeleteNamespaceRequest]) (*connect.Response[v1.DeleteNamespaceResponse], error) {
+	return c.deleteNamespace.CallUnary(ctx, req)
+}
+
 // SystemServiceHandler is an implementation of the weir.v1.SystemService service.
 type SystemServiceHandler interface {
 	GetVersion(context.Context, *connect.Request[v1.GetVersionRequest]) (*connect.Response[v1.GetVersionResponse], error)
 	// Doctor checks what pipelines rely on and says what to do about each finding.
 	Doctor(context.Context, *connect.Request[v1.DoctorRequest]) (*connect.Response[v1.DoctorResponse], error)
+	CreateNamespace(context.Context, *connect.Request[v1.CreateNamespaceRequest]) (*connect.Response[v1.CreateNamespaceResponse], error)
+	ListNamespaces(context.Context, *connect.Request[v1.ListNamespacesRequest]) (*connect.Response[v1.ListNamespacesResponse], error)
+	// DeleteNamespace removes an empty namespace.
+	DeleteNamespace(context.Context, *connect.Request[v1.DeleteNamespaceRequest]) (*connect.Response[v1.DeleteNamespaceResponse], error)
 }
 
 // NewSystemServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -117,12 +171,37 @@ func NewSystemServiceHandler(svc SystemServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(systemServiceMethods.ByName("Doctor")),
 		connect.WithHandlerOptions(opts...),
 	)
+	systemServiceCreateNamespaceHandler := connect.NewUnaryHandler(
+		SystemServiceCreateNamespaceProcedure,
+		svc.CreateNamespace,
+		connect.WithSchema(systemServiceMethods.ByName("CreateNamespace")),
+		connect.WithHandlerOptions(opts...),
+	)
+	systemServiceListNamespacesHandler := connect.NewUnaryHandler(
+		SystemServiceListNamespacesProcedure,
+		svc.ListNamespaces,
+		connect.WithSchema(systemServiceMethods.ByName("ListNamespaces")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	systemServiceDeleteNamespaceHandler := connect.NewUnaryHandler(
+		SystemServiceDeleteNamespaceProcedure,
+		svc.DeleteNamespace,
+		connect.WithSchema(systemServiceMethods.ByName("DeleteNamespace")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/weir.v1.SystemService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SystemServiceGetVersionProcedure:
 			systemServiceGetVersionHandler.ServeHTTP(w, r)
 		case SystemServiceDoctorProcedure:
 			systemServiceDoctorHandler.ServeHTTP(w, r)
+		case SystemServiceCreateNamespaceProcedure:
+			systemServiceCreateNamespaceHandler.ServeHTTP(w, r)
+		case SystemServiceListNamespacesProcedure:
+			systemServiceListNamespacesHandler.ServeHTTP(w, r)
+		case SystemServiceDeleteNamespaceProcedure:
+			systemServiceDeleteNamespaceHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -138,4 +217,16 @@ func (UnimplementedSystemServiceHandler) GetVersion(context.Context, *connect.Re
 
 func (UnimplementedSystemServiceHandler) Doctor(context.Context, *connect.Request[v1.DoctorRequest]) (*connect.Response[v1.DoctorResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.SystemService.Doctor is not implemented"))
+}
+
+func (UnimplementedSystemServiceHandler) CreateNamespace(context.Context, *connect.Request[v1.CreateNamespaceRequest]) (*connect.Response[v1.CreateNamespaceResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.SystemService.CreateNamespace is not implemented"))
+}
+
+func (UnimplementedSystemServiceHandler) ListNamespaces(context.Context, *connect.Request[v1.ListNamespacesRequest]) (*connect.Response[v1.ListNamespacesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.SystemService.ListNamespaces is not implemented"))
+}
+
+func (UnimplementedSystemServiceHandler) DeleteNamespace(context.Context, *connect.Request[v1.DeleteNamespaceRequest]) (*connect.Response[v1.DeleteNamespaceResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.SystemService.DeleteNamespace is not implemented"))
 }
