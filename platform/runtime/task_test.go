@@ -168,9 +168,9 @@ func TestACheckpointAskedForWhileInputsEndIsTakenByEveryTask(t *testing.T) {
 	// The tasks hear of the checkpoint while the last rows are still under way:
 	// the source has ended, so no barrier comes, and each acts on its own once
 	// its inputs have ended.
-	w := runtimetest.NewWorld(1, 6)
+	w := runtimetest.NewWorld(1, 3) // with their watermarks and the end they fit into the queue
 	slow(w, 10*time.Millisecond)
-	w.Allow(6)
+	w.Allow(3)
 	bubble(t, w, runtimetest.Count, nil, func(t *testing.T, run *workertest.Run) {
 		<-time.After(15 * time.Millisecond)
 		if run.Heard().Ended {
@@ -183,8 +183,8 @@ func TestACheckpointAskedForWhileInputsEndIsTakenByEveryTask(t *testing.T) {
 		}
 		run.Notice()
 		synctest.Wait()
-		if rows := w.Visible("sink")[0]; len(rows) != 6 {
-			t.Fatalf("%d rows are visible, want 6", len(rows))
+		if rows := w.Visible("sink")[0]; len(rows) != 3 {
+			t.Fatalf("%d rows are visible, want 3", len(rows))
 		}
 	})
 }
