@@ -21,7 +21,10 @@ func (a *app) checkpointList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list PIPELINE", Aliases: []string{"ls"}, Short: "List the checkpoints that are kept, newest first",
 		Long: `List the checkpoints that are kept, newest first: when each was committed, whether
-the output that belongs to it is published, how much it added and how large it is.`,
+the output that belongs to it is published, how much it added and how large it is.
+
+TOTAL is all that its manifest names: state, positions and prepared output. NEW and
+TOOK are known of those that the server took since it started; others have -.`,
 		Example:           "  weir checkpoint list flights\n  weir checkpoint list flights -o json | jq '.[0].id'",
 		Args:              names("PIPELINE"),
 		ValidArgsFunction: a.completeName(pipelineNames),
@@ -43,12 +46,26 @@ the output that belongs to it is published, how much it added and how large it i
 				if !k.GetPublished() {
 					published = "no"
 				}
+				added, total, took := cost(k)
 				t.row(fmt.Sprint(k.GetId()), fmt.Sprint(k.GetRevision()), fmt.Sprint(k.GetAttempt()), moment(k.GetCommitted()), published,
-					size(k.GetSizeBytes()), size(k.GetTotalBytes()), span(time.Duration(k.GetDurationMs())*time.Millisecond))
+					added, total, took)
 			}
 			return t.print(a.env.Stdout, a.out())
 		}),
 	}
 	outputFlag(cmd, &o, formatTable, formatJSON)
 	return cmd
+}
+
+// cost is what a checkpoint added, holds and took. What only the leader that took
+// it knew is gone with that one: 0 would be a lie.
+func cost(k *weirv1.Checkpoint) (added, total, took string) {
+	added, total, took = "-", "-", "-"
+	if k.GetDurationMs() > 0 || k.GetSizeBytes() > 0 {
+		added, took = size(k.GetSizeBytes()), span(time.Duration(k.GetDurationMs())*time.Millisecond)
+	}
+	if k.GetTotalBytes() > 0 || added != "-" {
+		total = size(k.GetTotalBytes())
+	}
+	return added, total, took
 }

@@ -12,6 +12,8 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
+
+	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 )
 
 func commands(t *testing.T) map[string]*cobra.Command {
@@ -201,6 +203,26 @@ func TestWhatBothSidesWereDoingIsSaidOnce(t *testing.T) {
 		err := explain(fmt.Errorf("%s: %w", c.doing, connect.NewError(connect.CodeNotFound, errors.New(c.message))))
 		if err.text != c.want || err.exit != ExitNotFound {
 			t.Errorf("%q, exit %d", err.text, err.exit)
+		}
+	}
+}
+
+func TestAnErrorThatAJobHasGotOverIsNotShown(t *testing.T) {
+	for state, want := range map[string]string{"restarting": "trap", "failed": "trap", "starting": "trap", "running": "", "stopped": "", "finished": ""} {
+		p := &weirv1.Pipeline{State: state, Error: "trap", ErrorHint: "logs"}
+		if got := trouble(p); got != want {
+			t.Errorf("%s shows %q", state, got)
+		}
+		if text := (&app{env: Env{Getenv: func(string) string { return "" }}}).statusText(&weirv1.PipelineStatus{Pipeline: p}); strings.Contains(text, "logs") != (want != "") {
+			t.Errorf("%s: %s", state, text)
+		}
+	}
+}
+
+func TestWhatNeverRanIsAtRestAndCanBeDeletedAtOnce(t *testing.T) {
+	for state, want := range map[string]bool{"created": true, "stopped": true, "failed": true, "finished": true, "running": false, "stopping": false, "starting": false} {
+		if settled(state) != want {
+			t.Errorf("settled(%s) is %t", state, !want)
 		}
 	}
 }

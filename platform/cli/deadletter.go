@@ -150,12 +150,19 @@ func letterID(s string) (uint64, error) {
 }
 
 func (a *app) deadLetterReplay() *cobra.Command {
-	var all bool
+	var (
+		all   bool
+		after uint64
+	)
 	cmd := &cobra.Command{
 		Use: "replay PIPELINE [ID...]", Short: "Publish dead letters to the topics they came from once more",
 		Long: `Publish dead letters to the topics they came from once more, by id or all of them.
-A replayed record comes after everything that was published meanwhile.`,
-		Example:           "  weir deadletter replay flights 17 18\n  weir deadletter replay flights --all",
+A replayed record comes after everything that was published meanwhile.
+
+A letter stays in the list, and --all replays it again, so a second --all publishes
+twice what the first did. The command says behind which id to go on: --all --after ID
+takes only letters that came later.`,
+		Example:           "  weir deadletter replay flights 17 18\n  weir deadletter replay flights --all\n  weir deadletter replay flights --all --after 1800000",
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: a.completeName(pipelineNames),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, args []string) error {
@@ -164,6 +171,9 @@ A replayed record comes after everything that was published meanwhile.`,
 			}
 			if all == (len(args) > 1) {
 				return usageError(errors.New("want ids, or --all"), "see ids with: weir deadletter list %s", args[0])
+			}
+			if after > 0 && !all {
+				return usageError(errors.New("--after goes with --all"), "name ids, or all behind one: --all --after %d", after)
 			}
 			var ids []uint64
 			for _, s := range args[1:] {
@@ -174,15 +184,19 @@ A replayed record comes after everything that was published meanwhile.`,
 				ids = append(ids, id)
 			}
 			p := a.startProgress(waiting("replaying"))
-			r, err := c.pipelines.ReplayDeadLetters(cmd.Context(), connect.NewRequest(&weirv1.ReplayDeadLettersRequest{Namespace: a.namespace, Name: args[0], Ids: ids}))
+			r, err := c.pipelines.ReplayDeadLetters(cmd.Context(), connect.NewRequest(&weirv1.ReplayDeadLettersRequest{Namespace: a.namespace, Name: args[0], Ids: ids, After: after}))
 			p.end()
 			if err != nil {
 				return fmt.Errorf("replay dead letters of pipeline %q: %w", args[0], err)
 			}
 			a.confirm("replayed %s records", count(r.Msg.GetRecords()))
+			if last := r.Msg.GetLast(); all && last > 0 {
+				a.confirm("later only what comes behind them: --all --after %d", last)
+			}
 			return nil
 		}),
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "all dead letters of the pipeline")
+	cmd.Flags().BoolVar(&all, "all", false, "all dead letters of the pipeline, also those that were replayed before")
+	cmd.Flags().Uint64Var(&after, "after", 0, "with --all: only those with a higher id")
 	return cmd
 }

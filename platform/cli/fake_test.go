@@ -75,7 +75,7 @@ func (f *fake) CreateTopic(_ context.Context, r *connect.Request[weirv1.CreateTo
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.topics[r.Msg.GetName()] != nil {
-		return nil, refuse(connect.CodeAlreadyExists, "it exists already", "")
+		return nil, refuse(connect.CodeAlreadyExists, "create topic "+r.Msg.GetName()+": it exists already", "")
 	}
 	t := &weirv1.Topic{Namespace: r.Msg.GetNamespace(), Name: r.Msg.GetName(), Partitions: r.Msg.GetPartitions(), Layout: r.Msg.GetLayout(),
 		Stream: "weir_" + r.Msg.GetName(), Incarnation: 1, Created: someTime, MaxAgeMs: r.Msg.GetMaxAgeMs(), MaxBytes: r.Msg.GetMaxBytes()}
@@ -298,7 +298,7 @@ func (f *fake) StopPipeline(_ context.Context, r *connect.Request[weirv1.StopPip
 }
 
 func (f *fake) ResumePipeline(_ context.Context, r *connect.Request[weirv1.ResumePipelineRequest]) (*connect.Response[weirv1.ResumePipelineResponse], error) {
-	return connect.NewResponse(&weirv1.ResumePipelineResponse{Pipeline: &weirv1.Pipeline{Name: r.Msg.GetName(), State: "starting"}}), f.pipeline(r.Msg.GetName())
+	return connect.NewResponse(&weirv1.ResumePipelineResponse{Pipeline: &weirv1.Pipeline{Name: r.Msg.GetName(), State: "stopped", Attempt: 2}}), f.pipeline(r.Msg.GetName())
 }
 
 func (f *fake) DeletePipeline(_ context.Context, r *connect.Request[weirv1.DeletePipelineRequest]) (*connect.Response[weirv1.DeletePipelineResponse], error) {
@@ -313,7 +313,8 @@ func (f *fake) Logs(_ context.Context, r *connect.Request[weirv1.LogsRequest], s
 }
 
 func (f *fake) ListCheckpoints(context.Context, *connect.Request[weirv1.ListCheckpointsRequest]) (*connect.Response[weirv1.ListCheckpointsResponse], error) {
-	return connect.NewResponse(&weirv1.ListCheckpointsResponse{Checkpoints: []*weirv1.Checkpoint{someCheckpoint}}), nil
+	return connect.NewResponse(&weirv1.ListCheckpointsResponse{Checkpoints: []*weirv1.Checkpoint{someCheckpoint,
+		{Id: 40, Attempt: 2, Revision: 2, Committed: someTime, Published: true, TotalBytes: 4 << 20, Manifest: "l"}, {Id: 39, Attempt: 2, Revision: 2, Committed: someTime, Published: true}}}), nil
 }
 
 func (f *fake) ListDeadLetters(_ context.Context, r *connect.Request[weirv1.ListDeadLettersRequest]) (*connect.Response[weirv1.ListDeadLettersResponse], error) {
@@ -325,7 +326,7 @@ func (f *fake) ListDeadLetters(_ context.Context, r *connect.Request[weirv1.List
 }
 
 func (f *fake) ReplayDeadLetters(_ context.Context, r *connect.Request[weirv1.ReplayDeadLettersRequest]) (*connect.Response[weirv1.ReplayDeadLettersResponse], error) {
-	return connect.NewResponse(&weirv1.ReplayDeadLettersResponse{Records: uint64(max(len(r.Msg.GetIds()), 1))}), nil
+	return connect.NewResponse(&weirv1.ReplayDeadLettersResponse{Records: uint64(max(len(r.Msg.GetIds()), 1)), Last: 18}), nil
 }
 
 func (f *fake) CreateNamespace(_ context.Context, r *connect.Request[weirv1.CreateNamespaceRequest]) (*connect.Response[weirv1.CreateNamespaceResponse], error) {

@@ -222,13 +222,23 @@ func (a *app) pipelineList() *cobra.Command {
 			t := newTable("NAME", "STATE", ">REVISION", ">PARALLELISM", ">RESTARTS", "UPDATED", "ERROR")
 			for _, l := range r.Msg.GetPipelines() {
 				t.row(l.GetName(), p.state(l.GetState()), fmt.Sprint(l.GetRevision()), fmt.Sprint(l.GetParallelism()),
-					count(l.GetRestarts()), moment(l.GetUpdated()), dash(firstLine(l.GetError())))
+					count(l.GetRestarts()), moment(l.GetUpdated()), dash(firstLine(trouble(l))))
 			}
 			return t.print(a.env.Stdout, p)
 		}),
 	}
 	outputFlag(cmd, &o, formatTable, formatJSON)
 	return cmd
+}
+
+// trouble is the error of a job that it keeps from running; one that it has got
+// over is history, which weir pipeline logs keeps.
+func trouble(p *weirv1.Pipeline) string {
+	switch p.GetState() {
+	case "restarting", "failed", "starting":
+		return p.GetError()
+	}
+	return ""
 }
 
 func firstLine(s string) string {

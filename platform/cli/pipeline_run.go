@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -59,7 +60,7 @@ func (a *app) stop(ctx context.Context, c *clients, name string) (state string, 
 
 // settled says whether a job in that state holds nothing and goes nowhere by itself.
 func settled(state string) bool {
-	return state == "stopped" || state == "failed" || state == "finished"
+	return state == "created" || state == "stopped" || state == "failed" || state == "finished"
 }
 
 func (a *app) pipelineResume() *cobra.Command {
@@ -88,13 +89,60 @@ Output that was published after it is then published again, so this needs
 			if err != nil {
 				return fmt.Errorf("resume pipeline %q: %w", args[0], err)
 			}
-			a.confirm("pipeline %s is %s", args[0], r.Msg.GetPipeline().GetState())
+			p := a.startProgress(waiting("resuming " + args[0]))
+			now, why, err := a.started(cmd.Context(), c, r.Msg.GetPipeline())
+			p.end()
+			if err != nil {
+				return fmt.Errorf("resume pipeline %q: %w", args[0], err)
+			}
+			if resting(now.GetState()) && now.GetAttempt() == r.Msg.GetPipeline().GetAttempt() {
+				a.confirm("pipeline %s is still %s and starts when it can%s", args[0], now.GetState(), why)
+				return nil
+			}
+			a.confirm("pipeline %s is %s", args[0], now.GetState())
 			return nil
 		}),
 	}
 	cmd.Flags().Uint64Var(&from, "from-checkpoint", 0, "id of an older checkpoint (default: the last)")
 	cmd.Flags().BoolVar(&allow, "allow-duplicates", false, "output after that checkpoint may appear twice")
 	return cmd
+}
+
+// resumeWait bounds how long resume waits for a start: without free slots there is none.
+const resumeWait = 15 * time.Second
+
+// started waits until a job has left the state in which it was resumed, and says
+// how it stands then, and what warnings there are if it has not.
+func (a *app) started(ctx context.Context, c *clients, was *weirv1.Pipeline) (now *weirv1.Pipeline, why string, err error) {
+	if !resting(was.GetState()) {
+		return was, "", nil
+	}
+	within, cancel := context.WithTimeout(ctx, resumeWait)
+	defer cancel()
+	s, err := c.pipelines.WatchPipeline(within, connect.NewRequest(&weirv1.WatchPipelineRequest{Namespace: a.namespace, Name: was.GetName()}))
+	if err != nil {
+		return nil, "", err
+	}
+	defer s.Close()
+	now = was
+	for s.Receive() {
+		now, why = s.Msg().GetStatus().GetPipeline(), ""
+		if !resting(now.GetState()) || now.GetAttempt() > was.GetAttempt() {
+			return now, "", nil
+		}
+		for _, w := range s.Msg().GetStatus().GetWarnings() {
+			why += "; " + w
+		}
+	}
+	if within.Err() != nil && ctx.Err() == nil {
+		return now, why, nil
+	}
+	return nil, "", s.Err()
+}
+
+// resting says whether a job in that state has yet to be started anew.
+func resting(state string) bool {
+	return settled(state) || state == "stopping" || state == "draining"
 }
 
 func (a *app) pipelineDelete() *cobra.Command {

@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -102,11 +101,11 @@ func (a *app) statusText(s *weirv1.PipelineStatus) string {
 	if s.GetCheckpointProblem() != "" {
 		fmt.Fprintf(&b, "%s %s\n", p.yellow("checkpoint problem:"), s.GetCheckpointProblem())
 	}
-	if pl.GetError() != "" {
-		fmt.Fprintf(&b, "%s %s\n", p.red("error:"), pl.GetError())
-	}
-	if pl.GetErrorHint() != "" {
-		fmt.Fprintf(&b, "%s %s\n", p.bold("hint: "), pl.GetErrorHint())
+	if text := trouble(pl); text != "" {
+		fmt.Fprintf(&b, "%s %s\n", p.red("error:"), text)
+		if pl.GetErrorHint() != "" {
+			fmt.Fprintf(&b, "%s %s\n", p.bold("hint: "), pl.GetErrorHint())
+		}
 	}
 	for _, w := range s.GetWarnings() {
 		fmt.Fprintf(&b, "%s %s\n", p.yellow("warning:"), w)
@@ -150,6 +149,12 @@ func checkpointLine(c *weirv1.Checkpoint) string {
 	if !c.GetPublished() {
 		published = "not yet published"
 	}
-	return fmt.Sprintf("%d at %s, %s, %s new of %s, took %s", c.GetId(), moment(c.GetCommitted()), published,
-		size(c.GetSizeBytes()), size(c.GetTotalBytes()), span(time.Duration(c.GetDurationMs())*time.Millisecond))
+	line := fmt.Sprintf("%d at %s, %s", c.GetId(), moment(c.GetCommitted()), published)
+	switch added, total, took := cost(c); {
+	case added != "-":
+		line += fmt.Sprintf(", %s new of %s, took %s", added, total, took)
+	case total != "-":
+		line += ", " + total
+	}
+	return line
 }

@@ -170,7 +170,7 @@ for the nats program that publishes to it.`,
 				"created", moment(t.GetCreated()),
 				"read by", strings.Join(m.GetReadBy(), ", "),
 				"written by", strings.Join(m.GetWrittenBy(), ", "),
-				"publish by", m.GetPublishExample(),
+				"publish by", orDefault(m.GetPublishExample(), "weir topic publish "+t.GetName()+"; the nats program needs a server with --nats-listen ADDRESS"),
 			)
 			if err != nil || len(m.GetPartitions()) == 0 {
 				return err

@@ -41,6 +41,10 @@ func (s *Service) Resume(ctx context.Context, r *weirv1.ResumePipelineRequest) (
 		return nil, hint(refuse(ErrRefused, "resume pipeline %s from checkpoint %d: what it published after that appears twice", p.Name, from.Checkpoint),
 			"add --allow-duplicates if readers can bear it, or leave the checkpoint out")
 	}
+	if from != (catalog.StartFrom{}) && p.Job.State.Active() {
+		err := refuse(ErrRefused, "resume pipeline %s from checkpoint %d: its job is %s, and only one that is at rest can start elsewhere", p.Name, from.Checkpoint, p.Job.State)
+		return nil, hint(err, "weir pipeline stop %s returns when it has stopped; then call again", p.Name)
+	}
 	now, err := s.desire(ctx, p, catalog.DesiredRunning, from)
 	if err != nil {
 		return nil, err

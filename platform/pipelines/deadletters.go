@@ -185,12 +185,17 @@ func (s *Service) Replay(ctx context.Context, r *weirv1.ReplayDeadLettersRequest
 			return nil, err
 		}
 	}
-	err = s.scan(ctx, p, firstSequence(ids), func(l *letter) error {
+	last := uint64(0)
+	err = s.scan(ctx, p, max(firstSequence(ids), r.GetAfter()/letterRows), func(l *letter) error {
+		if l.id <= r.GetAfter() {
+			return nil
+		}
 		if len(ids) > 0 {
 			if _, wanted := slices.BinarySearch(ids, l.id); !wanted {
 				return nil
 			}
 		}
+		last = max(last, l.id)
 		return b.add(ctx, l)
 	})
 	if err == nil {
@@ -199,7 +204,7 @@ func (s *Service) Replay(ctx context.Context, r *weirv1.ReplayDeadLettersRequest
 	if err != nil {
 		return nil, fmt.Errorf("%s: after %d records: %w", what, b.records, err)
 	}
-	return &weirv1.ReplayDeadLettersResponse{Records: b.records}, nil
+	return &weirv1.ReplayDeadLettersResponse{Records: b.records, Last: last}, nil
 }
 
 func firstSequence(ids []uint64) uint64 {

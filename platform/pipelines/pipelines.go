@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -164,9 +165,15 @@ func (s *Service) message(state *catalog.State, p *catalog.Pipeline) *weirv1.Pip
 	return out
 }
 
+// dataLost begins the text of every connector.DataLost; the catalog keeps only texts.
+const dataLost = "data_lost in split "
+
 // errorHint says what a failure of a class wants of whoever reads it.
 func errorHint(p *catalog.Pipeline, e *catalog.JobError) string {
 	switch {
+	case strings.Contains(e.Text, dataLost):
+		return fmt.Sprintf("to read on behind what is gone: options: {on_data_lost: skip} at the source, weir pipeline apply FILE; "+
+			"or start where records still are: weir checkpoint list %s, then weir pipeline resume %s --from-checkpoint ID --allow-duplicates", p.Name, p.Name)
 	case e.Class == catalog.ErrorUser:
 		return fmt.Sprintf("correct the function, the file or the data, then: weir pipeline apply FILE, or weir pipeline resume %s", p.Name)
 	case p.Job.State == catalog.JobFailed:

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -155,7 +156,38 @@ func (h *moduleHandler) delete(ctx context.Context, r *weirv1.DeleteModuleReques
 		c.Digest = v.Digest
 	}
 	if _, err := h.node.Propose(ctx, c); err != nil {
+		if errors.Is(err, catalog.ErrInUse) {
+			err = &hinted{err, h.usersHint(m, c.Digest)}
+		}
 		return nil, err
 	}
 	return &weirv1.DeleteModuleResponse{}, nil
+}
+
+// maxUsersShown bounds the pipelines that a hint names.
+const maxUsersShown = 10
+
+// usersHint names the pipelines that keep a module, or one version of it, from being deleted.
+func (h *moduleHandler) usersHint(m *catalog.Module, version catalog.Digest) string {
+	var users []string
+	more := 0
+	for p := range h.node.View().Pipelines(m.Namespace) {
+		uses := slices.ContainsFunc(m.Versions, func(v catalog.ModuleVersion) bool {
+			return (version.IsZero() || v.Digest == version) && slices.Contains(p.Current.Modules, v.Digest)
+		})
+		switch {
+		case uses && len(users) < maxUsersShown:
+			users = append(users, p.Name)
+		case uses:
+			more++
+		}
+	}
+	if len(users) == 0 {
+		return "try again: the pipeline that used it has gone"
+	}
+	names := strings.Join(users, ", ")
+	if more > 0 {
+		names += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Sprintf("used by %s: apply files without it (weir pipeline apply FILE), or weir pipeline delete %s", names, users[0])
 }

@@ -271,11 +271,19 @@ func TestDeadLettersAreListedByUniqueIDsAndReplayed(t *testing.T) {
 	if n := call(t, w.pipeline.ReplayDeadLetters, &weirv1.ReplayDeadLettersRequest{Name: "sums"}).GetRecords(); n != 3 {
 		t.Fatalf("%d replayed", n)
 	}
+	// What was replayed already is left out by the id behind which it goes on.
+	newer := call(t, w.pipeline.ReplayDeadLetters, &weirv1.ReplayDeadLettersRequest{Name: "sums", After: second.GetId()})
+	if newer.GetRecords() != 1 || newer.GetLast() != rest[0].GetId() {
+		t.Fatalf("replayed behind the second: %v", newer)
+	}
+	if none := call(t, w.pipeline.ReplayDeadLetters, &weirv1.ReplayDeadLettersRequest{Name: "sums", After: newer.GetLast()}); none.GetRecords() != 0 {
+		t.Fatalf("replayed behind the last: %v", none)
+	}
 	var got []string
 	for _, rec := range w.read(t, &weirv1.ReadRequest{Topic: "numbers", From: &weirv1.ReadRequest_Start{Start: true}, UntilEnd: true}) {
 		got = append(got, string(rec.GetKey())+"="+string(rec.GetValue()))
 	}
-	if fmt.Sprint(got) != "[k=b k=a k=b k=c]" {
+	if fmt.Sprint(got) != "[k=b k=a k=b k=c k=c]" {
 		t.Fatalf("the topic holds %v", got)
 	}
 }
@@ -318,5 +326,34 @@ func TestAWatcherHearsOfChangesAndOfTheEnd(t *testing.T) {
 	}
 	if connect.CodeOf(s.Err()) != connect.CodeNotFound {
 		t.Fatalf("the end: %v", s.Err())
+	}
+}
+
+func TestWhoKeepsAModuleFromBeingDeletedIsNamed(t *testing.T) {
+	w := registered(t)
+	_, found := refused(t, connect.CodeFailedPrecondition, w.module.DeleteModule, &weirv1.DeleteModuleRequest{Name: "count_sum"})
+	if len(found) != 1 || !strings.Contains(found[0].GetHint(), "used by sums:") {
+		t.Errorf("found %v", found)
+	}
+}
+
+func TestAnotherCheckpointIsRefusedWithTheWayOutWhileTheJobHasTasks(t *testing.T) {
+	w := registered(t)
+	p := w.ran(t, "sums")
+	text, found := refused(t, connect.CodeFailedPrecondition, w.pipeline.ResumePipeline, &weirv1.ResumePipelineRequest{Name: "sums", FromCheckpoint: p.Job.Retained[0].ID, AllowDuplicates: true})
+	if len(found) != 1 || !strings.Contains(found[0].GetHint(), "weir pipeline stop sums") || !strings.Contains(text, "its job is ") {
+		t.Errorf("%s %v", text, found)
+	}
+}
+
+func TestAServerWithoutAPortForNATSShowsNoLineForIt(t *testing.T) {
+	w := newWorld(t)
+	w.createTopic(t, "flights", 1)
+	inside := topics.New(topics.Options{Node: w.node, Conn: w.conn})
+	defer func() { must(t, inside.Close()) }()
+	info, err := inside.Get(t.Context(), &weirv1.GetTopicRequest{Name: "flights"})
+	must(t, err)
+	if info.GetPublishExample() != "" {
+		t.Errorf("a line that cannot work: %s", info.GetPublishExample())
 	}
 }

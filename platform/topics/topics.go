@@ -41,7 +41,7 @@ type Users struct {
 type Options struct {
 	Node *raftmeta.Node
 	Conn *nats.Conn
-	// NATSURL is where plain NATS clients connect; empty: nowhere but at NATS's default address.
+	// NATSURL is where plain NATS clients connect; empty: nowhere.
 	NATSURL string
 	// Replicas of a new topic's stream; 0: 1.
 	Replicas int
@@ -163,7 +163,10 @@ func (s *Service) Get(ctx context.Context, r *weirv1.GetTopicRequest) (*weirv1.G
 	}
 	out := &weirv1.GetTopicResponse{
 		Topic: message(t), Messages: info.Messages, Bytes: info.Bytes, FirstSequence: info.FirstSequence, LastSequence: info.LastSequence,
-		ReadBy: users.Readers, WrittenBy: users.Writers, PublishExample: topic.PublishExample(s.options.NATSURL),
+		ReadBy: users.Readers, WrittenBy: users.Writers,
+	}
+	if s.options.NATSURL != "" {
+		out.PublishExample = topic.PublishExample(s.options.NATSURL)
 	}
 	for _, p := range info.Partitions {
 		out.Partitions = append(out.Partitions, &weirv1.PartitionInfo{Partition: uint32(p.Partition), Messages: p.Messages, LastSequence: p.LastSequence})

@@ -2230,10 +2230,12 @@ func (x *ListDeadLettersResponse) GetTotal() uint64 {
 }
 
 type ReplayDeadLettersRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Ids           []uint64               `protobuf:"varint,3,rep,packed,name=ids,proto3" json:"ids,omitempty"` // empty: all
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name      string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Ids       []uint64               `protobuf:"varint,3,rep,packed,name=ids,proto3" json:"ids,omitempty"` // empty: all
+	// Only those with a higher id, so that what was replayed already is left out.
+	After         uint64 `protobuf:"varint,4,opt,name=after,proto3" json:"after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2289,9 +2291,17 @@ func (x *ReplayDeadLettersRequest) GetIds() []uint64 {
 	return nil
 }
 
+func (x *ReplayDeadLettersRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
 type ReplayDeadLettersResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Records       uint64                 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
+	Last          uint64                 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"` // highest id that was replayed; 0: none was
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2329,6 +2339,13 @@ func (*ReplayDeadLettersResponse) Descriptor() ([]byte, []int) {
 func (x *ReplayDeadLettersResponse) GetRecords() uint64 {
 	if x != nil {
 		return x.Records
+	}
+	return 0
+}
+
+func (x *ReplayDeadLettersResponse) GetLast() uint64 {
+	if x != nil {
+		return x.Last
 	}
 	return 0
 }
@@ -2521,13 +2538,15 @@ const file_weir_v1_pipeline_proto_rawDesc = "" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\"^\n" +
 	"\x17ListDeadLettersResponse\x12-\n" +
 	"\aletters\x18\x01 \x03(\v2\x13.weir.v1.DeadLetterR\aletters\x12\x14\n" +
-	"\x05total\x18\x02 \x01(\x04R\x05total\"^\n" +
+	"\x05total\x18\x02 \x01(\x04R\x05total\"t\n" +
 	"\x18ReplayDeadLettersRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
-	"\x03ids\x18\x03 \x03(\x04R\x03ids\"5\n" +
+	"\x03ids\x18\x03 \x03(\x04R\x03ids\x12\x14\n" +
+	"\x05after\x18\x04 \x01(\x04R\x05after\"I\n" +
 	"\x19ReplayDeadLettersResponse\x12\x18\n" +
-	"\arecords\x18\x01 \x01(\x04R\arecords2\xb9\b\n" +
+	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last2\xb9\b\n" +
 	"\x0fPipelineService\x12W\n" +
 	"\x10ValidatePipeline\x12 .weir.v1.ValidatePipelineRequest\x1a!.weir.v1.ValidatePipelineResponse\x12K\n" +
 	"\fDiffPipeline\x12\x1c.weir.v1.DiffPipelineRequest\x1a\x1d.weir.v1.DiffPipelineResponse\x12N\n" +

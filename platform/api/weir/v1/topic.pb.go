@@ -429,7 +429,7 @@ type GetTopicResponse struct {
 	Partitions     []*PartitionInfo       `protobuf:"bytes,6,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	ReadBy         []string               `protobuf:"bytes,7,rep,name=read_by,json=readBy,proto3" json:"read_by,omitempty"` // pipelines
 	WrittenBy      []string               `protobuf:"bytes,8,rep,name=written_by,json=writtenBy,proto3" json:"written_by,omitempty"`
-	PublishExample string                 `protobuf:"bytes,9,opt,name=publish_example,json=publishExample,proto3" json:"publish_example,omitempty"` // a working `nats pub` line
+	PublishExample string                 `protobuf:"bytes,9,opt,name=publish_example,json=publishExample,proto3" json:"publish_example,omitempty"` // a working `nats pub` line; empty if plain NATS clients have nowhere to connect
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
