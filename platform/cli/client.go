@@ -91,6 +91,9 @@ func (a *app) confirm(text string, args ...any) {
 // out is the paint of standard output.
 func (a *app) out() paint { return paint(a.colours(a.env.OutTerminal)) }
 
+// errs is the paint of standard error.
+func (a *app) errs() paint { return paint(a.colours(a.env.ErrTerminal)) }
+
 // names wants exactly these arguments, which are named in the refusal.
 func names(want ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

@@ -205,3 +205,13 @@ func TestAFileThatIsRefusedIsShownWithItsLines(t *testing.T) {
 		t.Errorf("exit %d: %s", exit, errs)
 	}
 }
+
+func TestAServerThatOthersCanReachIsWarnedOf(t *testing.T) {
+	local := Local{RunServer: func(context.Context, ServerOptions) error { return nil }}
+	for address, warned := range map[string]bool{"127.0.0.1:7070": false, "localhost:7070": false, "[::1]:0": false, "0.0.0.0:7070": true, ":7070": true, "10.0.0.3:7070": true, "[::]:7070": true, "weir.example:7070": true} {
+		_, errs, exit := run(t, "", "", local, "server", "--data-dir", t.TempDir(), "--listen", address)
+		if got := strings.Contains(errs, "warning: --listen "+address) && strings.Contains(errs, "no authentication"); got != warned || exit != 0 {
+			t.Errorf("%s: exit %d, %q", address, exit, errs)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,9 +27,12 @@ It prints one line to standard output when it is ready, and logs to standard err
 Ctrl-C stops it in order; kill -9 loses nothing that was acknowledged.
 
 Durability "interval" syncs the log every 100 ms: a killed process loses nothing, a
-power cut at most that much. "strict" syncs always.`,
+power cut at most that much. "strict" syncs always.
+
+There is no authentication: whoever reaches its ports can do everything. Keep them on
+loopback, or put a proxy before them that authenticates.`,
 		Example: `  weir server --data-dir ./weir-data
-  weir server --data-dir /var/lib/weir --listen 0.0.0.0:7070 --durability strict
+  weir server --data-dir /var/lib/weir --listen 127.0.0.1:7070 --durability strict
   weir server --data-dir ./weir-data --nats-listen 127.0.0.1:4222`,
 		Args: names(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -46,6 +50,12 @@ power cut at most that much. "strict" syncs always.`,
 			for _, p := range o.RaftPeers {
 				if _, _, ok := strings.Cut(p, "="); !ok {
 					return usageError(fmt.Errorf("raft peer %q has no id", p), "write --peers ID=HOST:PORT,...")
+				}
+			}
+			for _, port := range []struct{ flag, address string }{{"--listen", o.Listen}, {"--nats-listen", o.NATSListen}, {"--raft-listen", o.RaftListen}} {
+				if exposed(port.address) {
+					fmt.Fprintf(a.env.Stderr, "%s %s %s is open to the network, and this version has no authentication: anyone who reaches it can do everything; use loopback, or a proxy that authenticates\n",
+						a.errs().yellow("warning:"), port.flag, port.address)
 				}
 			}
 			o.Ready = func(url string) {
@@ -69,6 +79,16 @@ power cut at most that much. "strict" syncs always.`,
 	f.StringVar(&o.LogFormat, "log-format", "text", "text or json")
 	must(cmd.MarkFlagDirname("data-dir"))
 	return cmd
+}
+
+// exposed tells whether others than this machine may reach an address.
+func exposed(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil || host == "localhost" {
+		return false // the server refuses what is no address
+	}
+	ip := net.ParseIP(host) // none: a name, or every interface
+	return ip == nil || !ip.IsLoopback()
 }
 
 // must reports a mistake in this package's own tables.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -203,6 +206,28 @@ func CheckClock(node *raftmeta.Node, clock func() time.Time) Check {
 				"set the clock (NTP); timers and windows by processing time wait until it has caught up"}}, nil
 		}
 		return []Finding{{OK, now.UTC().Format(time.RFC3339), ""}}, nil
+	}}
+}
+
+// CheckExposure warns of ports, flag to address, that others than this machine
+// may reach: there is no authentication. Empty addresses are none.
+func CheckExposure(ports map[string]string) Check {
+	return Check{Name: "network", Do: func(context.Context) ([]Finding, error) {
+		var found []Finding
+		for _, flag := range slices.Sorted(maps.Keys(ports)) {
+			host, _, err := net.SplitHostPort(ports[flag])
+			if err != nil || host == "localhost" {
+				continue
+			}
+			if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+				found = append(found, Finding{Warning, fmt.Sprintf("%s %s is open to the network and has no authentication: anyone who reaches it can do everything", flag, ports[flag]),
+					"use loopback, or a proxy that authenticates"})
+			}
+		}
+		if len(found) == 0 {
+			found = []Finding{{OK, "only this machine reaches the server", ""}}
+		}
+		return found, nil
 	}}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/weirstream/weir/platform/api/grpc/health/v1/healthv1connect"
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	"github.com/weirstream/weir/platform/connector/jetstream"
+	"github.com/weirstream/weir/platform/rpc"
 )
 
 // trusting is a client of the test server, over HTTP/2.
@@ -148,5 +149,14 @@ func TestNamespacesAreMadeAndDeletedWhenTheyAreEmpty(t *testing.T) {
 	call(t, w.system.DeleteNamespace, &weirv1.DeleteNamespaceRequest{Name: "team"})
 	if list := call(t, w.system.ListNamespaces, &weirv1.ListNamespacesRequest{}).GetNamespaces(); len(list) != 1 {
 		t.Errorf("list %v", list)
+	}
+}
+
+func TestTheDoctorWarnsOfPortsThatOthersReach(t *testing.T) {
+	for address, want := range map[string]rpc.Severity{"127.0.0.1:7070": rpc.OK, "localhost:1": rpc.OK, "": rpc.OK, "0.0.0.0:7070": rpc.Warning, ":7070": rpc.Warning, "[::1]:7070": rpc.OK} {
+		found, err := rpc.CheckExposure(map[string]string{"--listen": address, "--nats-listen": ""}).Do(t.Context())
+		if err != nil || len(found) != 1 || found[0].Severity != want {
+			t.Errorf("%s: %v %v", address, found, err)
+		}
 	}
 }

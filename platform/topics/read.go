@@ -60,20 +60,18 @@ func (s *Service) Read(ctx context.Context, r *weirv1.ReadRequest, send func(*we
 		defer close(lingering)
 		out.linger(ctx, cancel)
 	}()
-	left := r.GetLimit()
+	most := quota{limit: r.GetLimit()}
 	err = jetstream.Read(ctx, s.options.Conn, Convert(t), options, func(f jetstream.Found) error {
 		if len(r.GetPartitions()) > 0 && !slices.Contains(r.GetPartitions(), uint32(f.Partition)) {
 			return nil
 		}
+		if most.spent() {
+			return errStop // by then other partitions may have some on the way
+		}
 		if err := out.add(record(f)); err != nil {
 			return err
 		}
-		if left > 0 {
-			if left--; left == 0 {
-				return errStop
-			}
-		}
-		return nil
+		return most.take()
 	})
 	cancel(nil)
 	<-lingering // it sends nothing more
@@ -81,6 +79,20 @@ func (s *Service) Read(ctx context.Context, r *weirv1.ReadRequest, send func(*we
 		return s.explain(err)
 	}
 	return out.flush()
+}
+
+// quota counts records up to a limit; 0: there is none.
+type quota struct{ limit, taken uint64 }
+
+func (q *quota) spent() bool { return q.limit > 0 && q.taken >= q.limit }
+
+// take counts one, and ends the reading with the last.
+func (q *quota) take() error {
+	q.taken++
+	if q.spent() {
+		return errStop
+	}
+	return nil
 }
 
 // portions gathers records for answers.
