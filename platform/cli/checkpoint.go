@@ -23,8 +23,9 @@ func (a *app) checkpointList() *cobra.Command {
 		Long: `List the checkpoints that are kept, newest first: when each was committed, whether
 the output that belongs to it is published, how much it added and how large it is.
 
-TOTAL is all that its manifest names: state, positions and prepared output. NEW and
-TOOK are known of the last one only, while the server that took it runs; else -.`,
+TOTAL is all that its manifest names: state, positions and prepared output. NEW
+is what was written for it, the manifest too. NEW and TOOK are known of the last one
+only, while the server that took it runs; else -.`,
 		Example:           "  weir checkpoint list flights\n  weir checkpoint list flights -o json | jq '.[0].id'",
 		Args:              names("PIPELINE"),
 		ValidArgsFunction: a.completeName(pipelineNames),

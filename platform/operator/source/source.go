@@ -293,7 +293,7 @@ func (e *RecordError) UserFault() bool { return true }
 func (o *Operator) reject(rejected []connector.Rejected) error {
 	for _, r := range rejected {
 		if o.dead == nil {
-			return &RecordError{fmt.Sprintf("record at %s cannot be decoded: %s (send such records to dead letters by errors: dead_letter)", r.Position, r.Reason)}
+			return &RecordError{fmt.Sprintf("record at %s cannot be decoded (errors: dead_letter would send it to the dead letters): %s", r.Position, r.Reason)}
 		}
 		o.ctx.Meter.DeadLetters.Add(1)
 		raw := r.Record
