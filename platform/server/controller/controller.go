@@ -55,6 +55,7 @@ type Controller struct {
 	history  history
 	merger   merger
 	stuck    stuck
+	outbox   *outbox
 }
 
 // New makes a controller; Run starts it.
@@ -62,7 +63,7 @@ func New(o Options) *Controller {
 	now := time.Now()
 	return &Controller{
 		options: o, events: make(chan scheduler.Event, maxEvents), requests: make(chan func(*scheduler.Core)),
-		done: make(chan struct{}), start: now, base: now.UnixMicro(), history: history{reports: map[string]Report{}},
+		done: make(chan struct{}), start: now, base: now.UnixMicro(), outbox: newOutbox(), history: history{reports: map[string]Report{}},
 	}
 }
 
@@ -96,6 +97,7 @@ func (c *Controller) Run(ctx context.Context) {
 	defer c.jobs.Wait()
 	defer cancel()
 	updates := make(chan raftmeta.Update)
+	c.jobs.Go(func() { c.outbox.run(ctx) })
 	c.jobs.Go(func() {
 		for u := range c.options.Node.Watch(ctx, 0) {
 			select {
@@ -136,7 +138,7 @@ func (c *Controller) Run(ctx context.Context) {
 			c.act(ctx, a)
 		}
 		if _, leads := event.(scheduler.BecameLeader); leads {
-			c.options.Workers.Lead()
+			c.outbox.put(c.options.Workers.Lead)
 		}
 		if active != quick { // an idle cluster does not tick forty times a second
 			quick = active
@@ -212,11 +214,11 @@ func (c *Controller) act(ctx context.Context, a scheduler.Action) {
 	case scheduler.Trigger:
 		c.history.triggered(a.UID, a.ID)
 		for _, w := range a.Workers {
-			c.options.Workers.Trigger(w, a)
+			c.outbox.put(func() { c.options.Workers.Trigger(w, a) })
 		}
 	case scheduler.Abort:
 		for _, w := range a.Workers {
-			c.options.Workers.Abort(w, a)
+			c.outbox.put(func() { c.options.Workers.Abort(w, a) })
 		}
 	case scheduler.WriteManifest:
 		c.jobs.Go(func() { c.Tell(c.writeManifest(ctx, a)) })
