@@ -14,6 +14,7 @@ func (s *Server) checks() []rpc.Check {
 	}
 	return []rpc.Check{
 		rpc.CheckDisk(s.options.DataDir),
+		rpc.CheckExposure(map[string]string{"--listen": s.options.Listen, "--nats-listen": s.options.NATSListen, "--raft-listen": s.options.RaftListen}),
 		rpc.CheckClock(s.node, s.options.Clock),
 		rpc.CheckRaft(s.node),
 		rpc.CheckNATS(s.conn),
