@@ -161,7 +161,7 @@ func (c *chain) barrier(b element.Barrier, clockMicros int64, task int, groups G
 		}
 		snaps = append(snaps, out)
 	}
-	return snaps, ready, c.broadcast(element.Element{Kind: element.KindBarrier, Barrier: b})
+	return snaps, ready, nil
 }
 
 // nextTimers tells a manifest when the key groups have to be looked at again.

@@ -46,7 +46,8 @@ type TaskSnapshot struct {
 	Operators []snapshot.OperatorSnapshot
 	// AlignTook is the time between the first barrier and the last.
 	AlignTook time.Duration
-	// FreezeTook is how long the task stood still for the snapshot.
+	// FreezeTook is how long the task stood still for the snapshot, without the
+	// time that sending the barrier on has waited for receivers.
 	FreezeTook time.Duration
 }
 

@@ -439,6 +439,11 @@ func (t *Task) complete(b element.Barrier) error {
 	t.advanceClock()
 	groups := GroupsOf(t.id.Index, t.spec.Stage.Parallelism)
 	ops, ready, err := t.chain.barrier(b, t.clock, t.id.Index, groups)
+	froze := time.Since(begin)
+	if err == nil {
+		// Sending it on may wait for receivers; that is backpressure and no standstill.
+		err = t.chain.broadcast(element.Element{Kind: element.KindBarrier, Barrier: b})
+	}
 	if err != nil {
 		return err
 	}
@@ -446,7 +451,7 @@ func (t *Task) complete(b element.Barrier) error {
 	if b.Actions&element.Drain != 0 {
 		t.drained = true
 	}
-	t.acknowledge(TaskSnapshot{Task: t.id, Barrier: b, Operators: ops, AlignTook: aligned, FreezeTook: time.Since(begin)}, ready)
+	t.acknowledge(TaskSnapshot{Task: t.id, Barrier: b, Operators: ops, AlignTook: aligned, FreezeTook: froze}, ready)
 	return t.replayHeld()
 }
 

@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"context"
 	"bytes"
 	"errors"
 	"fmt"
@@ -278,9 +279,16 @@ func TestAReaderGoesOnWhenAnOutsideServerComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	for deadline := time.Now().Add(10 * time.Second); !nc.IsConnected(); {
+	// A server that takes connections may still be opening its streams.
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		asking, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		err := Verify(asking, nc, topic)
+		cancel()
+		if err == nil {
+			break
+		}
 		if time.Now().After(deadline) {
-			t.Fatal("the client does not find its server again")
+			t.Fatalf("the client does not find its server again: %v", err)
 		}
 	}
 	publishAll(t, publisherOf(t, nc, topic), Record{Value: []byte("after")})

@@ -23,12 +23,16 @@ type writer struct {
 	chunks [][]byte
 	bytes  int // of chunks
 	closed bool
+	end    streamEnd
 }
 
 // Write encodes the rows of b.
 func (w *writer) Write(b *batch.Batch) error {
 	if w.closed {
 		return errClosed
+	}
+	if w.flight == nil {
+		w.end.ask(w.sink)
 	}
 	return w.scatter.write(b, w)
 }
@@ -102,7 +106,7 @@ func (w *writer) Prepare(ctx context.Context, checkpoint uint64) (connector.Tran
 		return t, nil
 	}
 	topic := w.sink.cfg.Topic
-	s, err := topic.streamInfo(ctx, w.sink.nc)
+	s, err := w.end.get(ctx, w.sink)
 	if err != nil {
 		return t, fmt.Errorf("prepare transaction %d of %s: %w", checkpoint, w.id, err)
 	}
@@ -158,6 +162,7 @@ func (w *writer) Recycle(t connector.Transaction) { w.arena.recycle(t.Checkpoint
 // Close drops what was not prepared.
 func (w *writer) Close() error {
 	w.closed = true
+	w.end.close()
 	if w.flight != nil {
 		return w.flight.close()
 	}
