@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,16 +60,16 @@ func checkpointFlows(ctx context.Context, c *config, what string, key func(*rand
 		return err
 	}
 	rates := map[string][]float64{}
-	worst := 0.0
+	var freezes []float64
 	for round := range c.rounds {
 		for _, interval := range []string{"60s", "1s"} {
 			watching, stop := context.WithCancel(ctx)
-			freeze := make(chan float64, 1)
+			freeze := make(chan []float64, 1)
 			go func() { freeze <- watchFreeze(watching, r.server.URL()) }()
 			rate, _, err := flow(ctx, r, c, fmt.Sprintf("cp-%s-%d", interval, round), `{module: count_sum, function: count_sum, input: in}`, interval)
 			stop()
 			if f := <-freeze; interval == "1s" {
-				worst = max(worst, f)
+				freezes = append(freezes, f...)
 			}
 			if err != nil {
 				return err
@@ -77,20 +77,24 @@ func checkpointFlows(ctx context.Context, c *config, what string, key func(*rand
 			rates[interval] = append(rates[interval], rate)
 		}
 	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
+	if len(freezes) == 0 {
+		freezes = []float64{0}
+	}
+	slices.Sort(freezes)
 	slow, fast := median(rates["1s"]), median(rates["60s"])
-	fmt.Printf("%-24s %8.0f records/s every second, %8.0f once a minute: %.1f %% lost; longest freeze of a task %.2f ms\n", what, slow, fast, 100*(1-slow/fast), worst*1000)
+	fmt.Printf("%-24s %8.0f records/s every second, %8.0f once a minute: %.1f %% lost; the longest freeze of a task in a checkpoint: median %.2f ms, worst %.2f ms of %d\n", what, slow, fast, 100*(1-slow/fast), quantile(freezes, 0.5)*1000, freezes[len(freezes)-1]*1000, len(freezes))
 	return nil
 }
 
-// watchFreeze follows the metric of the longest freeze until ctx ends.
-func watchFreeze(ctx context.Context, url string) float64 {
-	worst := 0.0
+// watchFreeze follows the metric of the longest freeze until ctx ends, and gives
+// the value of each checkpoint that it saw.
+func watchFreeze(ctx context.Context, url string) []float64 {
+	var values []float64
+	last := 0.0
 	for {
 		select {
 		case <-ctx.Done():
-			return worst
+			return values
 		case <-time.After(200 * time.Millisecond):
 		}
 		resp, err := http.Get(url + "/metrics")
@@ -99,10 +103,14 @@ func watchFreeze(ctx context.Context, url string) float64 {
 		}
 		lines := bufio.NewScanner(resp.Body)
 		for lines.Scan() {
-			if line := lines.Text(); strings.HasPrefix(line, "weir_checkpoint_freeze_seconds{") {
-				if v, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64); err == nil {
-					worst = max(worst, v)
-				}
+			line := lines.Text()
+			if !strings.HasPrefix(line, "weir_checkpoint_freeze_seconds{") {
+				continue
+			}
+			v, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+			if err == nil && v > 0 && v != last {
+				last = v
+				values = append(values, v)
 			}
 		}
 		resp.Body.Close()
