@@ -59,7 +59,7 @@ func newestSegment(t *testing.T, blobs, uid, operator string) (object string, of
 	newest := slices.Max(slices.Collect(maps.Keys(f.manifests)))
 	for _, s := range f.manifests[newest].Operator(operator).Segments {
 		if s.Inline == nil {
-			return s.Object, s.Offset + (s.Length-int64(s.TailBytes))/2
+			return s.Object, s.Offset + (s.Length-s.TailBytes)/2
 		}
 	}
 	t.Fatalf("checkpoint %d has no segment in a file", newest)

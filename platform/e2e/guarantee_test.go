@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -85,7 +84,7 @@ func TestInstancesReplacedAtRandomBetweenCallsGiveTheSameOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := server.Start(t.Context(), server.Options{
-		DataDir: t.TempDir(), Listen: "127.0.0.1:0", NATSListen: nats, ResetInstances: 0.2, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		DataDir: t.TempDir(), Listen: "127.0.0.1:0", NATSListen: nats, ResetInstances: 0.2, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -211,7 +211,6 @@ func TestARecordWithoutEndIsAnErrorWithItsLine(t *testing.T) {
 func TestAWaitForStandardInputEndsWithItsContext(t *testing.T) {
 	in, out := io.Pipe()
 	defer out.Close()
-	s := sourceOf(t, "json", SourceConfig{Path: Stdio, Stdin: in})
 	waiting, err := sourceOf(t, "csv", SourceConfig{Path: Stdio, Stdin: in, Header: true}).Open(t.Context(), connector.Split{ID: Stdio}, nil)
 	if err != nil {
 		t.Fatal(err) // it must not wait for the header
@@ -220,7 +219,7 @@ func TestAWaitForStandardInputEndsWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	in, out = io.Pipe()
-	s = sourceOf(t, "json", SourceConfig{Path: Stdio, Stdin: in})
+	s := sourceOf(t, "json", SourceConfig{Path: Stdio, Stdin: in})
 	r, err := s.Open(t.Context(), connector.Split{ID: Stdio}, nil)
 	if err != nil {
 		t.Fatal(err)
