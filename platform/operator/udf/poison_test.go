@@ -44,7 +44,7 @@ func TestAPoisonedRecordInABatchOfAThousandCostsOnlyItself(t *testing.T) {
 		traps          uint64
 	}{
 		"it fails":                  {"fail no thanks", "no thanks", 0},
-		"it panics":                 {"panic", "guest trapped", 3},
+		"it panics":                 {"panic", "panic: on purpose", 3},
 		"it runs for ever":          {"loop", "time limit exceeded", 3},
 		"it takes all memory":       {"bomb", "memory limit exceeded", 3},
 		"its state is too large":    {"text 2000", "the limit is 1000", 0},
@@ -103,7 +103,7 @@ func TestAPoisonedRecordInABatchOfAThousandCostsOnlyItself(t *testing.T) {
 
 func TestARefusedRecordFailsTheJobIfThereAreNoDeadLetters(t *testing.T) {
 	alive(t)
-	for script, want := range map[string]string{"fail no thanks": "no thanks", "panic": "guest trapped"} {
+	for script, want := range map[string]string{"fail no thanks": "no thanks", "panic": "panic: on purpose"} {
 		r := open(t, plan{function: "script", failing: true})
 		err := r.Process(0, batchOf(r, 20, 7, script))
 		var fault *UserError
@@ -143,7 +143,7 @@ func TestAFailedFiringGoesToTheDeadLettersWithItsKey(t *testing.T) {
 			t.Errorf("the letter is %v at %d", l, row.Time)
 		}
 	}
-	if len(r.letters()) != 3 || !strings.HasPrefix(reasons[`{"key":"a"}`], "timer first: weir_call: guest trapped") ||
+	if len(r.letters()) != 3 || !strings.HasPrefix(reasons[`{"key":"a"}`], "timer first: panic: on purpose (weir_call: guest trapped") ||
 		reasons[`{"key":"b"}`] != "timer first: not now;timer second: not now;" {
 		t.Errorf("the dead letters say %v", reasons)
 	}

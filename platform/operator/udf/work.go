@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/weirstream/weir/abi"
@@ -175,7 +176,24 @@ func died(err error) (*trapped, error) {
 	}
 	t.at, t.report, t.late = trap.Progress, trap.Report(), errors.Is(trap.Kind, wasmhost.ErrDeadline)
 	t.outside = trap.Progress == abi.NoCause && !ofSize(trap.Kind)
+	if last := lastWords(trap); last != "" {
+		t.reason = last + " (" + t.reason + ")"
+	}
 	return t, nil
+}
+
+// lastWords is what the guest's runtime wrote before it trapped: Go's panics
+// say there what went wrong, and the trap itself only that something did.
+func lastWords(t *wasmhost.Trap) string {
+	if !errors.Is(t.Kind, wasmhost.ErrTrap) {
+		return ""
+	}
+	for _, line := range t.Logs {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+			return line
+		}
+	}
+	return ""
 }
 
 // cut makes calls smaller, because one was too much for the guest. Later ones
