@@ -154,11 +154,15 @@ func (c *cursor) send(ctx context.Context, b rawBlock) bool {
 }
 
 func (c *cursor) damage(block int, reason string) error {
-	name, offset := c.ref.place()
-	if block >= 0 && block < len(c.index.blocks) {
-		offset += c.index.blocks[block].offset
+	return damagedBlock(c.operator, c.ref, c.index, block, reason)
+}
+
+func damagedBlock(operator string, s SegmentRef, index *segmentIndex, block int, reason string) error {
+	name, offset := s.place()
+	if block >= 0 && block < len(index.blocks) {
+		offset += index.blocks[block].offset
 	}
-	return &DamageError{Object: name, Operator: c.operator, Block: block, Offset: offset, Reason: reason}
+	return &DamageError{Object: name, Operator: operator, Block: block, Offset: offset, Reason: reason}
 }
 
 // next goes to the next entry in the range; false at the end or at an error.
@@ -196,6 +200,7 @@ func (c *cursor) next() bool {
 }
 
 func (c *cursor) entry() *state.Entry { return &c.entries.entry }
+func (c *cursor) failure() error      { return c.err }
 
 func (c *cursor) close() {
 	c.cancel()

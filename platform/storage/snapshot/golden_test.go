@@ -75,33 +75,32 @@ func TestFilesOfEveryVersionStayReadable(t *testing.T) {
 	}
 }
 
-func readGolden(t *testing.T, dir string) {
-	var files goldenFiles
+// goldenFolder is a version's files as a store holds them.
+type goldenFolder struct {
+	goldenFiles
+	store    *memblob.Store
+	manifest *Manifest
+}
+
+func goldenOf(t *testing.T, dir string) goldenFolder {
+	files := goldenFolder{store: memblob.New(memblob.Options{})}
 	b, err := os.ReadFile(filepath.Join(dir, "expected.json"))
 	if err == nil {
-		err = json.Unmarshal(b, &files)
+		err = json.Unmarshal(b, &files.goldenFiles)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := memblob.New(memblob.Options{})
 	for i, name := range files.Objects {
 		b, err := os.ReadFile(filepath.Join(dir, "object"+string(rune('0'+i))))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := blob.PutBytes(t.Context(), store, name, b); err != nil {
+		if _, err := blob.PutBytes(t.Context(), files.store, name, b); err != nil {
 			t.Fatal(err)
 		}
 	}
-	part, err := os.ReadFile(filepath.Join(dir, "part"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p, err := UnmarshalPart(part); err != nil || p.ID.Pipeline != files.Pipeline || len(p.Operators) != 1 {
-		t.Errorf("part: %+v, %v", p, err)
-	}
-	raw, err := blob.ReadRange(t.Context(), store, files.Manifest, 0, -1)
+	raw, err := blob.ReadRange(t.Context(), files.store, files.Manifest, 0, -1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,9 +108,21 @@ func readGolden(t *testing.T, dir string) {
 	if err != nil || digest.String() != files.Digest {
 		t.Fatalf("manifest: digest %s, %v", digest, err)
 	}
-	m, err := ReadManifest(t.Context(), store, files.Manifest, digest)
+	if files.manifest, err = ReadManifest(t.Context(), files.store, files.Manifest, digest); err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func readGolden(t *testing.T, dir string) {
+	files := goldenOf(t, dir)
+	store, m := files.store, files.manifest
+	part, err := os.ReadFile(filepath.Join(dir, "part"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if p, err := UnmarshalPart(part); err != nil || p.ID.Pipeline != files.Pipeline || len(p.Operators) != 1 {
+		t.Errorf("part: %+v, %v", p, err)
 	}
 	if err := Verify(t.Context(), store, m); err != nil {
 		t.Error(err)
@@ -123,6 +134,21 @@ func readGolden(t *testing.T, dir string) {
 	}))
 	if err != nil || !reflect.DeepEqual(got, files.Entries) {
 		t.Errorf("restored %d entries, want %d: %v\n%+v\n%+v", len(got), len(files.Entries), err, got[:3], files.Entries[:3])
+	}
+	r, err := OpenReader(t.Context(), store, m, "count", AllGroups())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next := r.NextTimers(0, 1<<64-1); next != (NextTimers{Event: 5, Processing: NoTimer}) {
+		t.Errorf("a reader's next timers: %+v", next)
+	}
+	last := files.Entries[len(files.Entries)-1]
+	var values [][]byte
+	if err := r.Hash(t.Context(), last.entry().Hash, func(e state.Entry) error {
+		values = append(values, bytes.Clone(e.Value))
+		return nil
+	}); err != nil || len(values) == 0 || !bytes.Equal(values[len(values)-1], last.Value) {
+		t.Errorf("key %s: %q, %v", last.Key, values, err)
 	}
 	if next := m.NextTimers(); next != (NextTimers{Event: 5, Processing: NoTimer}) {
 		t.Errorf("next timers: %+v", next)
@@ -150,22 +176,23 @@ func makeGolden(t *testing.T, dir string) {
 		t.Fatalf("%s exists; files of a version are written once", dir)
 	}
 	var first, second, want []goldenLine
-	for _, key := range goldenKeys(300) {
+	for i, key := range goldenKeys(300) {
+		later := goldenLine{State: state.TimerState, Key: key, Sub: state.AppendTimerSub(nil, state.Timer{Kind: state.EventTime, Time: int64(1000 + i*i), Name: 2}), Value: []byte{}}
 		timer := goldenLine{State: state.TimerState, Key: key, Sub: state.AppendTimerSub(nil, state.Timer{Kind: state.EventTime, Time: 5, Name: 1}), Value: []byte{}}
 		value := goldenLine{State: "v", Key: key, Value: bytes.Repeat(key, 5)}
 		entry := func(sub string, v string) goldenLine {
 			return goldenLine{State: "m", Key: key, Sub: []byte(sub), Value: []byte(v), Expires: 1_000_000}
 		}
-		first = append(first, timer, entry("", "empty key"), entry("a", ""), entry("ab", "kept"), value)
+		first = append(first, timer, later, entry("", "empty key"), entry("a", ""), entry("ab", "kept"), value)
 		switch key[len(key)-1] % 3 {
 		case 0: // the second generation clears the map and sets one entry
 			second = append(second, goldenLine{State: "m", Key: key, Tombstone: true}, entry("b", "new"))
-			want = append(want, timer, entry("b", "new"), value)
+			want = append(want, timer, later, entry("b", "new"), value)
 		case 1: // deletes one entry and the value
 			second = append(second, goldenLine{State: "m", Key: key, Sub: []byte("a"), Tombstone: true}, goldenLine{State: "v", Key: key, Tombstone: true})
-			want = append(want, timer, entry("", "empty key"), entry("ab", "kept"))
+			want = append(want, timer, later, entry("", "empty key"), entry("ab", "kept"))
 		default:
-			want = append(want, timer, entry("", "empty key"), entry("a", ""), entry("ab", "kept"), value)
+			want = append(want, timer, later, entry("", "empty key"), entry("a", ""), entry("ab", "kept"), value)
 		}
 	}
 	files := goldenFiles{Pipeline: "golden", Entries: want, Split: []byte("position"), Chunks: [][]byte{bytes.Repeat([]byte("chunk "), 5_000), []byte("small"), {}}}

@@ -59,20 +59,33 @@ func mergeSegments(ctx context.Context, store blob.Store, operator string, oldes
 		}
 		open = append(open, c)
 	}
-	k := merger{}
-	for age, c := range open {
-		if c.next() {
-			k.live = append(k.live, aged{c, age})
-		} else if c.err != nil {
-			return c.err
-		}
-	}
-	return k.run(visit)
+	return mergeStreams(open, visit)
+}
+
+// stream is the entries of one segment in a range, in order.
+type stream interface {
+	// next goes to the next entry; false at the end or at a failure.
+	next() bool
+	entry() *state.Entry
+	failure() error
 }
 
 type aged struct {
-	*cursor
+	stream
 	age int // higher is newer
+}
+
+// mergeStreams is mergeSegments of what is open already.
+func mergeStreams[S stream](oldestFirst []S, visit func(state.Entry) error) error {
+	k := merger{}
+	for age, s := range oldestFirst {
+		if s.next() {
+			k.live = append(k.live, aged{s, age})
+		} else if err := s.failure(); err != nil {
+			return err
+		}
+	}
+	return k.run(visit)
 }
 
 type merger struct {
@@ -140,7 +153,7 @@ func (k *merger) step(i int) (gone bool, err error) {
 		return false, nil
 	}
 	k.live = append(k.live[:i], k.live[i+1:]...)
-	return true, c.err
+	return true, c.failure()
 }
 
 // OpenChunk reads a chunk of an item and checks it.

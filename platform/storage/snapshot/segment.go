@@ -13,13 +13,15 @@ import (
 	"github.com/weirstream/weir/platform/storage/state"
 )
 
-// A segment, version 1. It lies somewhere in an object; offsets count from its
-// own begin. Numbers of fixed width are little-endian, uv is an unsigned varint.
+// A segment, version 2. It lies somewhere in an object; offsets count from its
+// own begin. Numbers of fixed width are little-endian, uv is an unsigned varint,
+// sv a signed one.
 //
 //	header   | "WSEG" 4 | version 2 | 0 2 |
 //	block    | CRC32C of what follows 4 | raw length 4 | codec 1 | stored bytes |   one after another
 //	index    | states uv | { name length uv, name } ... |
-//	         | blocks uv | { first hash 8, last hash 8, length in the file uv, entries uv } ... |
+//	         | blocks uv | { first hash 8, last hash 8, length in the file uv, entries uv, timers } ... |
+//	timers   | of event time: spans uv, { begin sv of the first, else uv after the end before it; length uv } ... | of processing time: the same |
 //	footer   | index offset 8 | index length 4 | CRC32C of the index 4 | entries 8 |
 //	         | version 2 | 0 2 | CRC32C of the footer so far 4 | "GESW" 4 |
 //
@@ -29,11 +31,12 @@ import (
 //	entry    | flags 1 | state's number uv | hash 8, unless the same | key: shared uv, length uv, bytes, unless the same |
 //	         | sub: shared uv, length uv, bytes, if any | expiry 8, if any | value: length uv, bytes, unless a tombstone |
 //
-// Entries of one hash may span blocks.
+// Entries of one hash may span blocks. Version 1 has no timers in its index; it
+// stays readable for ever.
 const (
 	segmentMagic   = "WSEG"
 	footerMagic    = "GESW"
-	segmentVersion = 1
+	segmentVersion = 2
 	headerBytes    = 8
 	footerBytes    = 36
 	blockHead      = 9
@@ -77,8 +80,9 @@ type segmentWriter struct {
 	states  map[string]uint64
 	names   []string
 	blocks  encoder
-	count   int    // entries of the open block
-	first   uint64 // their first hash
+	timers  blockTimers // of the open block
+	count   int         // its entries
+	first   uint64      // their first hash
 	last    state.Entry
 	lastKey []byte
 	lastSub []byte
@@ -107,6 +111,11 @@ func (s *segmentWriter) add(e state.Entry) error {
 	}
 	if s.count == 0 {
 		s.first = e.Hash
+	}
+	if e.State == state.TimerState && !e.Tombstone {
+		if err := s.timers.add(e.Sub); err != nil {
+			return fmt.Errorf("write segment, key %x: %w", e.Key, err)
+		}
 	}
 	s.encode(e)
 	s.count++
@@ -200,6 +209,7 @@ func (s *segmentWriter) closeBlock() error {
 	s.blocks.u64(s.info.lastHash)
 	s.blocks.uvarint(uint64(len(block)))
 	s.blocks.uvarint(uint64(s.count))
+	s.timers.encodeTo(&s.blocks)
 	s.info.blockCount++
 	s.raw.b, s.count = raw[:0], 0
 	return s.write(block)
@@ -244,6 +254,7 @@ type blockRef struct {
 	offset      int64
 	length      int
 	entries     int
+	timers      *timerSpans
 }
 
 var errSegment = errors.New("it is no segment of a version that is known here")
@@ -267,7 +278,7 @@ func parseTail(tail []byte, length int64) (*segmentIndex, error) {
 	case indexSum != checksum(index):
 		return nil, errors.New("the index's checksum is wrong")
 	default:
-		x, err := parseIndex(index, int64(offset))
+		x, err := parseIndex(index, int64(offset), version)
 		if err == nil {
 			x.entries = entries
 		}
@@ -275,7 +286,7 @@ func parseTail(tail []byte, length int64) (*segmentIndex, error) {
 	}
 }
 
-func parseIndex(b []byte, end int64) (*segmentIndex, error) {
+func parseIndex(b []byte, end int64, version uint16) (*segmentIndex, error) {
 	d := decoder{b: b}
 	x := &segmentIndex{states: make([]string, d.count(1))}
 	for i := range x.states {
@@ -287,6 +298,9 @@ func parseIndex(b []byte, end int64) (*segmentIndex, error) {
 		r := blockRef{first: d.u64(), last: d.u64(), offset: at}
 		r.length = d.limited("a block's length", blockHead+maxBlockBytes)
 		r.entries = d.limited("a block's number of entries", maxBlockBytes)
+		if version >= 2 {
+			r.timers = d.timerSpans()
+		}
 		if r.first > r.last || i > 0 && r.first < x.blocks[i-1].last || r.length < blockHead {
 			d.fail(fmt.Errorf("block %d is out of order", i))
 		}

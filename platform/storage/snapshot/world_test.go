@@ -52,6 +52,7 @@ type task struct {
 	backend state.Backend
 	frozen  state.Frozen // whose write has not succeeded yet
 	id      uint64       // of the checkpoint it belongs to
+	timers  NextTimers   // at the freeze
 }
 
 var worldStates = []state.Descriptor{{Name: "value", Form: state.Single}, {Name: "table", Form: state.Entries}}
@@ -97,6 +98,17 @@ func (w *world) place(n int) {
 	}
 }
 
+func nextTimers(b state.Backend) NextTimers {
+	next := NextTimers{NoTimer, NoTimer}
+	if at, any := b.NextTimer(state.EventTime); any {
+		next.Event = at
+	}
+	if at, any := b.NextTimer(state.ProcessingTime); any {
+		next.Processing = at
+	}
+	return next
+}
+
 func (w *world) nextID() uint64 { w.ids++; return w.ids }
 
 // write changes some keys.
@@ -119,7 +131,7 @@ func (w *world) change(b state.Backend, s state.Slot, key []byte) {
 	sub := []byte{byte(w.r.IntN(4))}
 	value := make([]byte, w.r.IntN(6000))
 	_, _ = w.noise.Read(value) // does not compress
-	timer := state.Timer{Kind: state.EventTime, Time: int64(w.r.IntN(3))}
+	timer := state.Timer{Kind: state.TimerKind(1 + w.r.IntN(2)), Time: int64(w.r.IntN(3))}
 	switch w.r.IntN(8) {
 	case 0, 1:
 		w.must(b.Put(s, 0, value))
@@ -165,7 +177,7 @@ func (w *world) checkpoint() {
 	}
 	if !behind {
 		for _, t := range w.tasks {
-			t.frozen, t.id = t.backend.Freeze(), id
+			t.frozen, t.id, t.timers = t.backend.Freeze(), id, nextTimers(t.backend)
 		}
 		w.pending = maps.Clone(w.model)
 	}
@@ -198,7 +210,7 @@ func (w *world) writePart(worker int) (*Part, error) {
 		}
 		id = t.id
 		mine = append(mine, t)
-		snaps = append(snaps, OperatorSnapshot{Operator: "op", Task: i, Groups: t.groups, Keyed: t.frozen, Items: []Item{
+		snaps = append(snaps, OperatorSnapshot{Operator: "op", Task: i, Groups: t.groups, Keyed: t.frozen, Timers: &t.timers, Items: []Item{
 			{Kind: KindSplit, Key: fmt.Sprint("split", i), Data: [][]byte{fmt.Append(nil, t.id)}},
 			{Kind: KindTransaction, Key: fmt.Sprint("txn", i), Data: [][]byte{bytes.Repeat([]byte{byte(t.id)}, int(t.id%3)*1000), []byte("small")}},
 		}})
@@ -354,6 +366,7 @@ func (w *world) check() {
 		}
 		w.t.FailNow()
 	}
+	w.checkReader()
 }
 
 // checkSwept wants nothing in the store but what the newest checkpoint needs.
