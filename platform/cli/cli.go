@@ -83,6 +83,7 @@ type app struct {
 	env       Env
 	server    string
 	namespace string
+	token     string
 	noColor   bool
 	quiet     bool
 }
@@ -119,6 +120,7 @@ Client commands find the server by --server, else by WEIR_SERVER, else at
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.server, "server", orDefault(a.env.Getenv("WEIR_SERVER"), DefaultServer), "URL of the server (or WEIR_SERVER)")
 	flags.StringVar(&a.namespace, "namespace", orDefault(a.env.Getenv("WEIR_NAMESPACE"), DefaultNamespace), "namespace of topics, modules and pipelines (or WEIR_NAMESPACE)")
+	flags.StringVar(&a.token, "token", "", "token of the caller (or WEIR_TOKEN, which other users of this machine do not see)")
 	must(root.RegisterFlagCompletionFunc("namespace", a.completeFlag(namespaceNames)))
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours (or NO_COLOR)")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "only results and errors: no progress, no confirmations")
@@ -135,7 +137,7 @@ Client commands find the server by --server, else by WEIR_SERVER, else at
 		commands []*cobra.Command
 	}{
 		{groupRun, []*cobra.Command{a.serverCommand(), a.devCommand(), a.runCommand(), a.testCommand(), a.initCommand()}},
-		{groupManage, []*cobra.Command{a.topicCommand(), a.moduleCommand(), a.pipelineCommand(), a.checkpointCommand(), a.deadLetterCommand(), a.namespaceCommand()}},
+		{groupManage, []*cobra.Command{a.topicCommand(), a.moduleCommand(), a.pipelineCommand(), a.checkpointCommand(), a.deadLetterCommand(), a.namespaceCommand(), a.tokenCommand()}},
 		{groupLook, []*cobra.Command{a.doctorCommand(), a.versionCommand()}},
 	} {
 		for _, c := range group.commands {

@@ -25,6 +25,7 @@ type clients struct {
 	modules   weirv1connect.ModuleServiceClient
 	pipelines weirv1connect.PipelineServiceClient
 	system    weirv1connect.SystemServiceClient
+	tokens    weirv1connect.TokenServiceClient
 }
 
 // connect makes the clients; nothing is dialled yet.
@@ -38,11 +39,14 @@ func (a *app) connect() (*clients, error) {
 		return nil, usageError(fmt.Errorf("server address %q is not a URL", a.server), "write it like %s", DefaultServer)
 	}
 	base = strings.TrimSuffix(u.String(), "/")
-	httpc := &http.Client{Transport: &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSHandshakeTimeout: dialTimeout,
-		ForceAttemptHTTP2:   true,
+	httpc := &http.Client{Transport: &bearer{
+		token: strings.TrimSpace(orDefault(a.token, a.env.Getenv("WEIR_TOKEN"))),
+		next: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			TLSHandshakeTimeout: dialTimeout,
+			ForceAttemptHTTP2:   true,
+		},
 	}}
 	opts := []connect.ClientOption{connect.WithHTTPGet()}
 	return &clients{
@@ -51,7 +55,23 @@ func (a *app) connect() (*clients, error) {
 		modules:   weirv1connect.NewModuleServiceClient(httpc, base, opts...),
 		pipelines: weirv1connect.NewPipelineServiceClient(httpc, base, opts...),
 		system:    weirv1connect.NewSystemServiceClient(httpc, base, opts...),
+		tokens:    weirv1connect.NewTokenServiceClient(httpc, base, opts...),
 	}, nil
+}
+
+// bearer sends the token with every request.
+type bearer struct {
+	token string
+	next  http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if b.token != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+b.token)
+	}
+	return b.next.RoundTrip(r)
 }
 
 // command is the body of a client command.

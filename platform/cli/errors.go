@@ -36,6 +36,12 @@ func (f *failure) print(w io.Writer, colours bool) {
 	}
 }
 
+// as gives the failure another exit code.
+func (f *failure) as(exit int) error {
+	f.exit = exit
+	return f
+}
+
 // fail makes an error with an exit code and a hint.
 func fail(exit int, err error, hint string, args ...any) error {
 	return &failure{exit: exit, text: err.Error(), hint: fmt.Sprintf(hint, args...), err: err}
@@ -60,7 +66,10 @@ func explain(err error) *failure {
 		return explainWire(err, wire)
 	}
 	f = &failure{exit: ExitFailure, text: err.Error(), err: err}
+	var h interface{ Hint() string }
 	switch {
+	case errors.As(err, &h):
+		f.hint = h.Hint()
 	case errors.Is(err, fs.ErrNotExist):
 		f.exit = ExitNotFound
 		f.hint = "check the path; - means standard input or output"
@@ -93,7 +102,7 @@ func explainWire(err error, wire *connect.Error) *failure {
 	case connect.CodeUnimplemented:
 		f.hint = "client and server differ; compare them with: weir version"
 	case connect.CodeUnauthenticated, connect.CodePermissionDenied:
-		f.hint = "ask whoever runs the server for access to this namespace"
+		f.exit, f.hint = ExitDenied, "ask whoever runs the server for a token, and give it by WEIR_TOKEN"
 	case connect.CodeInternal, connect.CodeUnknown, connect.CodeDataLoss:
 		f.hint = "the server's log has more; weir doctor checks what it relies on"
 	}

@@ -11,6 +11,7 @@ const (
 	ExitRefused     = 4
 	ExitConflict    = 5
 	ExitUnreachable = 6
+	ExitDenied      = 7
 	ExitInterrupted = 130
 )
 
@@ -28,6 +29,7 @@ func exitCodesTopic() *cobra.Command {
         also a test whose output differs from what is expected
     5   conflict: it exists already, or was changed by someone else meanwhile
     6   unreachable: no server answers at the address
+    7   denied: no token, or one that is not good for this call
   130   interrupted by Ctrl-C before the work was done`,
 	}
 }

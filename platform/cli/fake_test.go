@@ -27,6 +27,7 @@ type fake struct {
 	weirv1connect.UnimplementedModuleServiceHandler
 	weirv1connect.UnimplementedPipelineServiceHandler
 	weirv1connect.UnimplementedSystemServiceHandler
+	weirv1connect.UnimplementedTokenServiceHandler
 
 	mu       sync.Mutex // guards what follows
 	topics   map[string]*fakeTopic
@@ -51,6 +52,7 @@ func newFake(t *testing.T) (*fake, string) {
 	mux.Handle(weirv1connect.NewModuleServiceHandler(f))
 	mux.Handle(weirv1connect.NewPipelineServiceHandler(f))
 	mux.Handle(weirv1connect.NewSystemServiceHandler(f))
+	mux.Handle(weirv1connect.NewTokenServiceHandler(f))
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return f, s.URL

@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"time"
+
+	"github.com/weirstream/weir/platform/auth"
 )
 
 // Local runs what needs more than the API: servers and jobs in this process.
@@ -29,6 +31,8 @@ const (
 type ServerOptions struct {
 	DataDir    string
 	Listen     string // host:port of the one HTTP port; port 0 picks one
+	Auth       auth.Mode
+	PlainHTTP  bool // an open port without TLS is wanted
 	Durability Durability
 	NATSURL    string // an outside NATS instead of the embedded one
 	NATSListen string // where the embedded NATS takes outside clients; empty: nowhere

@@ -206,12 +206,22 @@ func TestAFileThatIsRefusedIsShownWithItsLines(t *testing.T) {
 	}
 }
 
-func TestAServerThatOthersCanReachIsWarnedOf(t *testing.T) {
-	local := Local{RunServer: func(context.Context, ServerOptions) error { return nil }}
-	for address, warned := range map[string]bool{"127.0.0.1:7070": false, "localhost:7070": false, "[::1]:0": false, "0.0.0.0:7070": true, ":7070": true, "10.0.0.3:7070": true, "[::]:7070": true, "weir.example:7070": true} {
+func TestAServerThatOthersCanReachWantsProtection(t *testing.T) {
+	var started ServerOptions
+	local := Local{RunServer: func(_ context.Context, o ServerOptions) error { started = o; return nil }}
+	for address, open := range map[string]bool{"127.0.0.1:7070": false, "localhost:7070": false, "[::1]:0": false, "0.0.0.0:7070": true, ":7070": true, "10.0.0.3:7070": true, "[::]:7070": true, "weir.example:7070": true} {
+		started = ServerOptions{}
 		_, errs, exit := run(t, "", "", local, "server", "--data-dir", t.TempDir(), "--listen", address)
-		if got := strings.Contains(errs, "warning: --listen "+address) && strings.Contains(errs, "no authentication"); got != warned || exit != 0 {
+		refused := exit == ExitUsage && started.Listen == "" && strings.Contains(errs, "--listen "+address) && strings.Contains(errs, "add --auth on")
+		if refused != open || !open && (exit != 0 || errs != "") {
 			t.Errorf("%s: exit %d, %q", address, exit, errs)
 		}
+	}
+	if _, errs, exit := run(t, "", "", local, "server", "--data-dir", t.TempDir(), "--listen", ":7070", "--auth", "on", "--plain-http"); exit != 0 || started.Auth != "on" || !started.PlainHTTP {
+		t.Errorf("exit %d, %+v: %s", exit, started, errs)
+	}
+	_, errs, exit := run(t, "", "", local, "server", "--data-dir", t.TempDir(), "--nats-listen", "0.0.0.0:4222")
+	if exit != 0 || !strings.Contains(errs, "warning: --nats-listen 0.0.0.0:4222") {
+		t.Errorf("an open port of NATS: exit %d, %q", exit, errs)
 	}
 }

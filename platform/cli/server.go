@@ -3,10 +3,11 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weirstream/weir/platform/auth"
 )
 
 // errNotBuiltIn refuses a command whose function the program was built without.
@@ -16,7 +17,7 @@ func errNotBuiltIn(cmd *cobra.Command) error {
 
 func (a *app) serverCommand() *cobra.Command {
 	o := ServerOptions{Log: a.env.Stderr}
-	durability := string(Interval)
+	durability, mode := string(Interval), ""
 	cmd := &cobra.Command{
 		Use:   "server --data-dir DIR",
 		Short: "Run a server: API, log, state and workers in one process",
@@ -29,11 +30,13 @@ Ctrl-C stops it in order; kill -9 loses nothing that was acknowledged.
 Durability "interval" syncs the log every 100 ms: a killed process loses nothing, a
 power cut at most that much. "strict" syncs always.
 
-There is no authentication: whoever reaches its ports can do everything. Keep them on
-loopback, or put a proxy before them that authenticates.`,
+On loopback it asks nobody who they are, unless --auth on. Elsewhere it wants --auth on,
+and does not start without: every call then needs a token (weir token). The first one is
+written to admin.token in the data folder. The ports of NATS and Raft ask for none.`,
 		Example: `  weir server --data-dir ./weir-data
   weir server --data-dir /var/lib/weir --listen 127.0.0.1:7070 --durability strict
-  weir server --data-dir ./weir-data --nats-listen 127.0.0.1:4222`,
+  weir server --data-dir ./weir-data --nats-listen 127.0.0.1:4222
+  weir server --data-dir /var/lib/weir --listen 0.0.0.0:7070 --auth on --plain-http`,
 		Args: names(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.env.Local.RunServer == nil {
@@ -52,9 +55,13 @@ loopback, or put a proxy before them that authenticates.`,
 					return usageError(fmt.Errorf("raft peer %q has no id", p), "write --peers ID=HOST:PORT,...")
 				}
 			}
-			for _, port := range []struct{ flag, address string }{{"--listen", o.Listen}, {"--nats-listen", o.NATSListen}, {"--raft-listen", o.RaftListen}} {
-				if exposed(port.address) {
-					fmt.Fprintf(a.env.Stderr, "%s %s %s is open to the network, and this version has no authentication: anyone who reaches it can do everything; use loopback, or a proxy that authenticates\n",
+			o.Auth = auth.Mode(mode)
+			if _, err := (auth.Protection{Listen: o.Listen, Mode: o.Auth, PlainHTTP: o.PlainHTTP}).Decide(); err != nil {
+				return explain(err).as(ExitUsage)
+			}
+			for _, port := range []struct{ flag, address string }{{"--nats-listen", o.NATSListen}, {"--raft-listen", o.RaftListen}} {
+				if auth.Exposed(port.address) {
+					fmt.Fprintf(a.env.Stderr, "%s %s %s is open to the network, and that port has no authentication: anyone who reaches it can do everything; use loopback, or a network that only these servers share\n",
 						a.errs().yellow("warning:"), port.flag, port.address)
 				}
 			}
@@ -67,6 +74,8 @@ loopback, or put a proxy before them that authenticates.`,
 	f := cmd.Flags()
 	f.StringVar(&o.DataDir, "data-dir", "", "folder that holds everything")
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:7070", "address of the API; port 0 picks a free one")
+	f.StringVar(&mode, "auth", "", "on: every call needs a token; off: none does, on loopback only (default: off on loopback)")
+	f.BoolVar(&o.PlainHTTP, "plain-http", false, "be open to the network without TLS, behind a proxy that has it")
 	f.StringVar(&durability, "durability", durability, "interval or strict")
 	f.StringVar(&o.NATSURL, "nats", "", "URL of an outside NATS instead of the embedded one")
 	f.StringVar(&o.NATSListen, "nats-listen", "", "address where the embedded NATS takes plain clients (default: none)")
@@ -79,16 +88,6 @@ loopback, or put a proxy before them that authenticates.`,
 	f.StringVar(&o.LogFormat, "log-format", "text", "text or json")
 	must(cmd.MarkFlagDirname("data-dir"))
 	return cmd
-}
-
-// exposed tells whether others than this machine may reach an address.
-func exposed(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil || host == "localhost" {
-		return false // the server refuses what is no address
-	}
-	ip := net.ParseIP(host) // none: a name, or every interface
-	return ip == nil || !ip.IsLoopback()
 }
 
 // must reports a mistake in this package's own tables.

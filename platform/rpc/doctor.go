@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"net"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	nats_js "github.com/nats-io/nats.go/jetstream"
 
+	"github.com/weirstream/weir/platform/auth"
 	"github.com/weirstream/weir/platform/connector/jetstream"
 	"github.com/weirstream/weir/platform/embednats"
 	"github.com/weirstream/weir/platform/storage/blob"
@@ -209,23 +207,39 @@ func CheckClock(node *raftmeta.Node, clock func() time.Time) Check {
 	}}
 }
 
-// CheckExposure warns of ports, flag to address, that others than this machine
-// may reach: there is no authentication. Empty addresses are none.
-func CheckExposure(ports map[string]string) Check {
+// Port is where a server listens, and what protects it.
+type Port struct {
+	Flag          string
+	Address       string // empty: nowhere
+	Authenticates bool
+	Encrypts      bool
+}
+
+// CheckExposure warns of ports that others than this machine may reach and that are not protected.
+func CheckExposure(ports []Port) Check {
 	return Check{Name: "network", Do: func(context.Context) ([]Finding, error) {
 		var found []Finding
-		for _, flag := range slices.Sorted(maps.Keys(ports)) {
-			host, _, err := net.SplitHostPort(ports[flag])
-			if err != nil || host == "localhost" {
+		open := 0
+		for _, p := range ports {
+			if !auth.Exposed(p.Address) {
 				continue
 			}
-			if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-				found = append(found, Finding{Warning, fmt.Sprintf("%s %s is open to the network and has no authentication: anyone who reaches it can do everything", flag, ports[flag]),
-					"use loopback, or a proxy that authenticates"})
+			open++
+			switch {
+			case !p.Authenticates:
+				found = append(found, Finding{Warning, fmt.Sprintf("%s %s is open to the network and has no authentication: anyone who reaches it can do everything", p.Flag, p.Address),
+					"use loopback, or a network that only these servers share"})
+			case !p.Encrypts:
+				found = append(found, Finding{Warning, fmt.Sprintf("%s %s is open to the network without TLS: tokens can be read on the way", p.Flag, p.Address),
+					"see that a proxy before it speaks TLS and that nobody gets around it"})
 			}
 		}
-		if len(found) == 0 {
+		switch {
+		case len(found) > 0:
+		case open == 0:
 			found = []Finding{{OK, "only this machine reaches the server", ""}}
+		default:
+			found = []Finding{{OK, "what is open to the network asks for a token and speaks TLS", ""}}
 		}
 		return found, nil
 	}}

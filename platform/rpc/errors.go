@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
+	"github.com/weirstream/weir/platform/auth"
 	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/connector/jetstream"
 	"github.com/weirstream/weir/platform/modules"
@@ -36,6 +37,9 @@ var codes = []struct {
 	{raftmeta.ErrClosed, connect.CodeUnavailable},
 	{topics.ErrClosed, connect.CodeUnavailable},
 	{errNoLeader, connect.CodeUnavailable},
+	{auth.ErrUnauthenticated, connect.CodeUnauthenticated},
+	{auth.ErrDenied, connect.CodePermissionDenied},
+	{auth.ErrThrottled, connect.CodeResourceExhausted},
 	{modules.ErrRefused, connect.CodeInvalidArgument},
 	{pipelines.ErrRefused, connect.CodeFailedPrecondition},
 	{catalog.ErrNotFound, connect.CodeNotFound},

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
+	"github.com/weirstream/weir/platform/auth"
 	"github.com/weirstream/weir/raftmeta/catalog"
 )
 
@@ -41,9 +42,13 @@ func (h *systemHandler) createNamespace(ctx context.Context, r *weirv1.CreateNam
 	return &weirv1.CreateNamespaceResponse{Namespace: namespaceMessage(state, n)}, nil
 }
 
-func (h *systemHandler) listNamespaces(context.Context, *weirv1.ListNamespacesRequest) (*weirv1.ListNamespacesResponse, error) {
+func (h *systemHandler) listNamespaces(ctx context.Context, _ *weirv1.ListNamespacesRequest) (*weirv1.ListNamespacesResponse, error) {
 	state, out := h.deps.Node.View(), &weirv1.ListNamespacesResponse{}
+	caller := auth.From(ctx)
 	for n := range state.Namespaces() {
+		if !caller.Sees(n.Name) {
+			continue
+		}
 		if len(out.Namespaces) == maxNamespaces {
 			return nil, fmt.Errorf("list namespaces: there are more than %d, the limit of a list; delete empty ones: %w", maxNamespaces, catalog.ErrTooLarge)
 		}

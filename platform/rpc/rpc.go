@@ -32,6 +32,7 @@ type Deps struct {
 	Pipelines *pipelines.Service
 	Modules   *modules.Store
 	Version   string
+	Gate      *Gate        // nil: everybody may everything
 	Checks    []Check      // of the doctor
 	Metrics   http.Handler // nil: no /metrics
 	// Ready says whether calls can be answered; nil: the node is asked whether a leader is known.
@@ -43,7 +44,7 @@ type Deps struct {
 // services are the names by which health and reflection know ours.
 var services = []string{
 	weirv1connect.TopicServiceName, weirv1connect.ModuleServiceName, weirv1connect.PipelineServiceName,
-	weirv1connect.SystemServiceName, healthv1connect.HealthName,
+	weirv1connect.SystemServiceName, weirv1connect.TokenServiceName, healthv1connect.HealthName,
 }
 
 // New makes the handler of the one HTTP port.
@@ -51,7 +52,7 @@ func New(d Deps) http.Handler {
 	if d.Ready == nil {
 		d.Ready = d.leaderKnown
 	}
-	small := []connect.HandlerOption{connect.WithReadMaxBytes(MaxRequestBytes), connect.WithInterceptors(refusals{d.Closing}), connect.WithRecover(recovered)}
+	small := []connect.HandlerOption{connect.WithReadMaxBytes(MaxRequestBytes), connect.WithInterceptors(refusals{d.Closing}, scoped{d.Gate}), connect.WithRecover(recovered)}
 	large := append([]connect.HandlerOption{}, small...)
 	large[0] = connect.WithReadMaxBytes(MaxModuleBytes + moduleSlack)
 	mux := http.NewServeMux()
@@ -59,6 +60,7 @@ func New(d Deps) http.Handler {
 	mux.Handle(weirv1connect.NewModuleServiceHandler(&moduleHandler{node: d.Node, store: d.Modules}, large...))
 	mux.Handle(weirv1connect.NewPipelineServiceHandler(&pipelineHandler{d.Pipelines}, small...))
 	mux.Handle(weirv1connect.NewSystemServiceHandler(&systemHandler{d}, small...))
+	mux.Handle(weirv1connect.NewTokenServiceHandler(&tokenHandler{d.Node}, small...))
 	mux.Handle(healthv1connect.NewHealthHandler(&healthHandler{ready: d.Ready}, small...))
 	reflector := grpcreflect.NewStaticReflector(services...)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector, small[0]))
@@ -73,7 +75,7 @@ func New(d Deps) http.Handler {
 		}
 		_, _ = w.Write([]byte("ok\n")) // the caller is gone if it fails
 	})
-	return mux
+	return d.Gate.wrap(mux)
 }
 
 func (d *Deps) leaderKnown() error {

@@ -65,7 +65,7 @@ func TestHealthAndReflectionNameTheServices(t *testing.T) {
 	s := grpcreflect.NewClient(trusting(), w.url, connect.WithGRPC()).NewStream(context.Background())
 	names, err := s.ListServices()
 	must(t, err)
-	if len(names) != 5 {
+	if len(names) != 6 {
 		t.Errorf("reflection names %v", names)
 	}
 	if _, err := s.Close(); err != nil {
@@ -154,9 +154,20 @@ func TestNamespacesAreMadeAndDeletedWhenTheyAreEmpty(t *testing.T) {
 
 func TestTheDoctorWarnsOfPortsThatOthersReach(t *testing.T) {
 	for address, want := range map[string]rpc.Severity{"127.0.0.1:7070": rpc.OK, "localhost:1": rpc.OK, "": rpc.OK, "0.0.0.0:7070": rpc.Warning, ":7070": rpc.Warning, "[::1]:7070": rpc.OK} {
-		found, err := rpc.CheckExposure(map[string]string{"--listen": address, "--nats-listen": ""}).Do(t.Context())
+		found, err := rpc.CheckExposure([]rpc.Port{{Flag: "--listen", Address: address}, {Flag: "--nats-listen"}}).Do(t.Context())
 		if err != nil || len(found) != 1 || found[0].Severity != want {
 			t.Errorf("%s: %v %v", address, found, err)
+		}
+	}
+	for port, want := range map[rpc.Port]string{
+		{Authenticates: true}:                 "without TLS",
+		{Encrypts: true}:                      "no authentication",
+		{Authenticates: true, Encrypts: true}: "asks for a token and speaks TLS",
+	} {
+		port.Flag, port.Address = "--listen", ":7070"
+		found, err := rpc.CheckExposure([]rpc.Port{port}).Do(t.Context())
+		if err != nil || len(found) != 1 || !strings.Contains(found[0].Text, want) {
+			t.Errorf("%+v: %v %v", port, found, err)
 		}
 	}
 }

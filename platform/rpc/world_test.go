@@ -41,6 +41,7 @@ type world struct {
 	module    weirv1connect.ModuleServiceClient
 	pipeline  weirv1connect.PipelineServiceClient
 	system    weirv1connect.SystemServiceClient
+	tokens    weirv1connect.TokenServiceClient
 	topics    *topics.Service
 	pipelines *pipelines.Service
 	closing   chan struct{}
@@ -52,6 +53,12 @@ type noJobs struct{}
 func (noJobs) Status(string) (scheduler.Status, bool) { return scheduler.Status{}, false }
 
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	return newWorldWith(t, func(*rpc.Deps) {})
+}
+
+// newWorldWith lets a test change what the handlers call.
+func newWorldWith(t *testing.T, change func(*rpc.Deps)) *world {
 	t.Helper()
 	w := &world{blobs: memblob.New(memblob.Options{}), logs: logbook.New(), closing: make(chan struct{})}
 	server, err := embednats.Start(t.Context(), embednats.Options{DataDir: t.TempDir()})
@@ -80,7 +87,7 @@ func newWorld(t *testing.T) *world {
 		Warnings: func(catalog.Delivery) []string { return []string{"a power cut may take the last 100ms"} },
 	})
 	w.topics.SetUsers(w.pipelines.Users)
-	handler := rpc.New(rpc.Deps{
+	deps := rpc.Deps{
 		Node: w.node, Topics: w.topics, Pipelines: w.pipelines, Modules: store, Version: "v0.0.0-test", Closing: w.closing,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("weir_up 1\n")) }),
 		Checks: []rpc.Check{
@@ -88,8 +95,9 @@ func newWorld(t *testing.T) *world {
 			rpc.CheckClock(w.node, time.Now), rpc.CheckCheckpoints(w.node, w.blobs, controller.ManifestName, controller.TotalBytes),
 			rpc.CheckPipelines(w.node, w.pipelines.CheckpointProblem),
 		},
-	})
-	front := httptest.NewUnstartedServer(handler)
+	}
+	change(&deps)
+	front := httptest.NewUnstartedServer(rpc.New(deps))
 	front.EnableHTTP2 = true
 	front.StartTLS() // HTTP/2, which gRPC needs
 	t.Cleanup(front.Close)
@@ -103,6 +111,7 @@ func (w *world) dial(c *http.Client, o ...connect.ClientOption) {
 	w.module = weirv1connect.NewModuleServiceClient(c, w.url, o...)
 	w.pipeline = weirv1connect.NewPipelineServiceClient(c, w.url, o...)
 	w.system = weirv1connect.NewSystemServiceClient(c, w.url, o...)
+	w.tokens = weirv1connect.NewTokenServiceClient(c, w.url, o...)
 }
 
 func must(t testing.TB, err error) {

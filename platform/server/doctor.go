@@ -14,7 +14,7 @@ func (s *Server) checks() []rpc.Check {
 	}
 	return []rpc.Check{
 		rpc.CheckDisk(s.options.DataDir),
-		rpc.CheckExposure(map[string]string{"--listen": s.options.Listen, "--nats-listen": s.options.NATSListen, "--raft-listen": s.options.RaftListen}),
+		rpc.CheckExposure(s.ports()),
 		rpc.CheckClock(s.node, s.options.Clock),
 		rpc.CheckRaft(s.node),
 		rpc.CheckNATS(s.conn),
@@ -22,5 +22,14 @@ func (s *Server) checks() []rpc.Check {
 		rpc.CheckTopics(s.node, s.conn, s.nats != nil),
 		rpc.CheckPipelines(s.node, s.pipelines.CheckpointProblem),
 		rpc.CheckCheckpoints(s.node, s.blobs, controller.ManifestName, controller.TotalBytes),
+	}
+}
+
+// ports are those that others may reach, with what protects them.
+func (s *Server) ports() []rpc.Port {
+	return []rpc.Port{
+		{Flag: "--listen", Address: s.options.Listen, Authenticates: s.gated},
+		{Flag: "--nats-listen", Address: s.options.NATSListen},
+		{Flag: "--raft-listen", Address: s.options.RaftListen},
 	}
 }

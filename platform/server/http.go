@@ -19,7 +19,7 @@ const (
 func (s *Server) serve() error {
 	handler := rpc.New(rpc.Deps{
 		Node: s.node, Topics: s.topics, Pipelines: s.pipelines, Modules: s.modules, Version: s.options.Version,
-		Checks: s.checks(), Metrics: metrics.Handler(s.snapshot), Closing: s.closing,
+		Checks: s.checks(), Metrics: metrics.Handler(s.snapshot), Closing: s.closing, Gate: s.gate(),
 	})
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/weirstream/weir/platform/auth"
 	"github.com/weirstream/weir/raftmeta"
 )
 
@@ -30,6 +31,8 @@ const DefaultSlots = 64
 type Options struct {
 	DataDir        string
 	Listen         string // host:port of the one HTTP port
+	Auth           auth.Mode
+	PlainHTTP      bool // an open port without TLS is wanted
 	Durability     Durability
 	NATSURL        string // an existing NATS; empty: the embedded one
 	NATSListen     string // where the embedded NATS takes plain clients; empty: nowhere
@@ -77,4 +80,8 @@ func (o Options) normalize() (Options, error) {
 		o.Clock = time.Now
 	}
 	return o, nil
+}
+
+func (o *Options) protection() auth.Protection {
+	return auth.Protection{Listen: o.Listen, Mode: o.Auth, PlainHTTP: o.PlainHTTP}
 }

@@ -39,6 +39,7 @@ const (
 // Server is a running process with all roles.
 type Server struct {
 	options    Options
+	gated      bool              // whether the API asks for tokens
 	nats       *embednats.Server // nil with an existing NATS
 	conn       *nats.Conn
 	blobs      blob.Store
@@ -65,7 +66,11 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: o, closing: make(chan struct{}), logs: logbook.New(), users: newUserMetrics()}
+	gated, err := o.protection().Decide()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{options: o, gated: gated, closing: make(chan struct{}), logs: logbook.New(), users: newUserMetrics()}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -198,6 +203,9 @@ func (s *Server) join(ctx context.Context) error {
 		if _, err := s.node.Propose(ctx, &catalog.InitCluster{At: now, ClusterID: hex.EncodeToString(id[:])}); err != nil {
 			return err
 		}
+	}
+	if err := s.firstToken(ctx); err != nil {
+		return err
 	}
 	return s.agent.Register(ctx)
 }

@@ -112,6 +112,9 @@ func (c *DeleteNamespace) apply(tx *txn) error {
 			return refuse(ErrInUse, "delete namespace %s: it holds savepoint %s; delete that first", c.Name, p.ID)
 		}
 	}
+	if id, ok := tx.tokenOf(c.Name, c.At); ok {
+		return refuse(ErrInUse, "delete namespace %s: token %s is for it; revoke that first", c.Name, id)
+	}
 	tx.namespaces = tx.namespaces.without(c.Name)
 	tx.deleted(KindNamespace, c.Name)
 	return nil

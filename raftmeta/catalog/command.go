@@ -48,6 +48,8 @@ var commands = []struct {
 	{"worker.remove", func() Command { return new(RemoveWorker) }},
 	{"node.put", func() Command { return new(PutNode) }},
 	{"node.remove", func() Command { return new(RemoveNode) }},
+	{"token.create", func() Command { return new(CreateToken) }},
+	{"token.revoke", func() Command { return new(RevokeToken) }},
 }
 
 // Name returns the name of a command as it stands in the log.

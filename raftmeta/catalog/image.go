@@ -32,6 +32,7 @@ type image struct {
 	Savepoints []*Savepoint `json:"savepoints"`
 	Workers    []*Worker    `json:"workers"`
 	Nodes      []*Node      `json:"nodes"`
+	Tokens     []*Token     `json:"tokens,omitempty"`
 }
 
 // EncodeImage encodes the whole state. Equal states have equal images.
@@ -40,7 +41,7 @@ func EncodeImage(s *State) ([]byte, error) {
 		Revision: s.Revision, Settings: s.Settings, Counters: s.counters,
 		Namespaces: slices.Collect(s.Namespaces()), Topics: slices.Collect(s.Topics("")), Modules: slices.Collect(s.Modules("")),
 		Pipelines: slices.Collect(s.Pipelines("")), Savepoints: slices.Collect(s.Savepoints()),
-		Workers: slices.Collect(s.Workers()), Nodes: slices.Collect(s.Nodes()),
+		Workers: slices.Collect(s.Workers()), Nodes: slices.Collect(s.Nodes()), Tokens: slices.Collect(s.Tokens()),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode image: %w", err)
@@ -80,6 +81,7 @@ func (im *image) state() (*State, error) {
 	load(&s.savepoints, im.Savepoints, func(p *Savepoint) string { return p.ID }, &err)
 	load(&s.workers, im.Workers, func(w *Worker) string { return epochKey(w.Epoch) }, &err)
 	load(&s.nodes, im.Nodes, func(n *Node) string { return n.ID }, &err)
+	load(&s.tokens, im.Tokens, func(t *Token) string { return t.ID }, &err)
 	if err != nil {
 		return nil, err
 	}

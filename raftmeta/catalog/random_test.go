@@ -207,7 +207,7 @@ func randomCommand(rng *rand.Rand, s *State, at int64) Command {
 		epochs = append(epochs, w.Epoch)
 	}
 	if len(pipelines) == 0 || rng.IntN(3) == 0 {
-		switch rng.IntN(12) {
+		switch rng.IntN(14) {
 		case 0:
 			return &CreateTopic{At: at, Namespace: ns, Name: name, Partitions: rng.IntN(9), Layout: LayoutFrames}
 		case 1:
@@ -224,6 +224,10 @@ func randomCommand(rng *rand.Rand, s *State, at int64) Command {
 			return &CreateNamespace{At: at, Name: "team"}
 		case 9:
 			return &DeleteNamespace{At: at, Name: "team"}
+		case 11:
+			return &CreateToken{At: at, ID: pick("k1", "k2", "k3"), Role: Role(pick("admin", "read", "worker")), Namespace: pick("", "team"), Hash: d(), Expires: at + int64(rng.IntN(20))}
+		case 12:
+			return &RevokeToken{At: at, ID: pick("k1", "k2", "k3")}
 		case 10:
 			return &DeleteSavepoint{At: at, ID: fmt.Sprintf("s%d", rng.IntN(5))}
 		default:

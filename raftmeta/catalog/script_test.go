@@ -142,6 +142,10 @@ func show(t *testing.T, s *State, kind string) string {
 		for v := range s.Nodes() {
 			list = append(list, v)
 		}
+	case "tokens":
+		for v := range s.Tokens() {
+			list = append(list, v)
+		}
 	case "settings":
 		list = append(list, s.Settings)
 	default:

@@ -35,6 +35,7 @@ type State struct {
 	savepoints tree[*Savepoint]
 	workers    tree[*Worker] // by epoch
 	nodes      tree[*Node]
+	tokens     tree[*Token]
 }
 
 // counters never run back, so what they number is never numbered again.
@@ -65,6 +66,7 @@ const (
 	KindSavepoint Kind = "savepoint"
 	KindWorker    Kind = "worker"
 	KindNode      Kind = "node"
+	KindToken     Kind = "token"
 )
 
 // Change names an entry that a command touched. Key is the namespace and name of

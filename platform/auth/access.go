@@ -1,0 +1,162 @@
+package auth
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/weirstream/weir/raftmeta/catalog"
+)
+
+// Scope says how a call is held against the namespace of a token.
+type Scope uint8
+
+// The scopes.
+const (
+	// InNamespace is a call about the namespace that its request names; none means the default one.
+	InNamespace Scope = iota + 1
+	// InNamespaces is the same, but none means all of them.
+	InNamespaces
+	// Everywhere is a call about the whole cluster: a token of one namespace may not make it.
+	Everywhere
+	// Filtered is a call whose handler shows each caller what it may see.
+	Filtered
+)
+
+// Access is what a method needs.
+type Access struct {
+	// Roles are those that may call it; none means that no token is needed.
+	Roles []catalog.Role
+	Scope Scope
+}
+
+// Open tells that anybody may call.
+func (a Access) Open() bool { return len(a.Roles) == 0 }
+
+// The roles that may do what needs at least one of them. An admin may everything.
+var (
+	nobody  []catalog.Role // in particular: no token at all is needed
+	anyRole = []catalog.Role{catalog.RoleRead, catalog.RoleDeploy, catalog.RoleWorker, catalog.RoleAdmin}
+	readers = []catalog.Role{catalog.RoleRead, catalog.RoleDeploy, catalog.RoleAdmin}
+	deploys = []catalog.Role{catalog.RoleDeploy, catalog.RoleAdmin}
+	admins  = []catalog.Role{catalog.RoleAdmin}
+	workers = []catalog.Role{catalog.RoleWorker, catalog.RoleAdmin}
+)
+
+// methods is who may call what, by service and method. A test at the root holds
+// that every method of the API is here.
+var methods = map[string]map[string]Access{
+	"weir.v1.TopicService": {
+		"CreateTopic":   {deploys, InNamespace},
+		"GetTopic":      {readers, InNamespace},
+		"ListTopics":    {readers, InNamespace},
+		"DeleteTopic":   {deploys, InNamespace},
+		"Publish":       {deploys, InNamespace},
+		"PublishFrames": {deploys, InNamespace},
+		"Read":          {readers, InNamespace},
+	},
+	"weir.v1.ModuleService": {
+		"PushModule":   {deploys, InNamespace},
+		"GetModule":    {readers, InNamespace},
+		"ListModules":  {readers, InNamespace},
+		"DeleteModule": {deploys, InNamespace},
+	},
+	"weir.v1.PipelineService": {
+		"ValidatePipeline":  {readers, InNamespace},
+		"DiffPipeline":      {readers, InNamespace},
+		"ApplyPipeline":     {deploys, InNamespace},
+		"ListPipelines":     {readers, InNamespace},
+		"GetPipeline":       {readers, InNamespace},
+		"WatchPipeline":     {readers, InNamespace},
+		"StopPipeline":      {deploys, InNamespace},
+		"ResumePipeline":    {deploys, InNamespace},
+		"DeletePipeline":    {deploys, InNamespace},
+		"Logs":              {readers, InNamespace},
+		"ListCheckpoints":   {readers, InNamespace},
+		"ListDeadLetters":   {readers, InNamespace},
+		"ReplayDeadLetters": {deploys, InNamespace},
+	},
+	"weir.v1.SystemService": {
+		"GetVersion":      {anyRole, Filtered},
+		"Doctor":          {readers, Everywhere},
+		"CreateNamespace": {admins, Everywhere},
+		"ListNamespaces":  {readers, Filtered},
+		"DeleteNamespace": {admins, Everywhere},
+	},
+	"weir.v1.TokenService": {
+		"CreateToken": {admins, InNamespaces},
+		"ListTokens":  {admins, Filtered},
+		"RevokeToken": {admins, Filtered},
+	},
+	"grpc.health.v1.Health": {
+		"Check": {nobody, Filtered},
+		"Watch": {nobody, Filtered},
+	},
+	"grpc.reflection.v1.ServerReflection":      {"ServerReflectionInfo": {anyRole, Filtered}},
+	"grpc.reflection.v1alpha.ServerReflection": {"ServerReflectionInfo": {anyRole, Filtered}},
+}
+
+// paths is who may get what over plain HTTP.
+var paths = map[string]Access{
+	"/healthz": {nobody, Filtered},
+	"/metrics": {readers, Everywhere},
+}
+
+// AccessTo says what a path of the HTTP port needs: a procedure of the API, or a
+// page. What is in no table is an admin's.
+func AccessTo(path string) Access {
+	if a, ok := paths[path]; ok {
+		return a
+	}
+	if service, method, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/"); ok {
+		if a, ok := Method(service, method); ok {
+			return a
+		}
+	}
+	return Access{admins, Everywhere}
+}
+
+// Method says what a method of the API needs.
+func Method(service, method string) (Access, bool) {
+	a, ok := methods[service][method]
+	return a, ok
+}
+
+// Admit refuses a caller whose role or namespace is not enough for a call, as far as the path tells.
+func (a Access) Admit(p Principal, path string) error {
+	if a.Open() {
+		return nil
+	}
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	for _, r := range a.Roles {
+		if r != p.Role {
+			continue
+		}
+		if a.Scope == Everywhere && p.Namespace != "" {
+			return &Refusal{ErrDenied, fmt.Sprintf("token %s is for namespace %s, and %s is about the whole cluster", p.ID, p.Namespace, name),
+				"use a token that was made without --namespace"}
+		}
+		return nil
+	}
+	return &Refusal{ErrDenied, fmt.Sprintf("token %s has the role %s, and %s needs %s", p.ID, p.Role, name, a.Roles[0]),
+		"use a token of that role: weir token create --role " + string(a.Roles[0])}
+}
+
+// AdmitNamespace refuses a call about a namespace that is not the caller's.
+func (a Access) AdmitNamespace(p Principal, namespace string) error {
+	if p.Namespace == "" || a.Open() || a.Scope == Everywhere || a.Scope == Filtered {
+		return nil
+	}
+	about := "namespace " + namespace
+	switch {
+	case namespace == "" && a.Scope == InNamespaces:
+		about = "all namespaces"
+	case namespace == "":
+		namespace = catalog.DefaultNamespace
+		about = "namespace " + namespace
+	}
+	if namespace == p.Namespace {
+		return nil
+	}
+	return &Refusal{ErrDenied, fmt.Sprintf("token %s is for namespace %s, and the call is about %s", p.ID, p.Namespace, about),
+		fmt.Sprintf("call with --namespace %s or WEIR_NAMESPACE, or use another token", p.Namespace)}
+}
