@@ -116,6 +116,7 @@ func (o *Operator) begin(b *batch.Batch) error {
 	o.resolved = o.ctx.State.Resolve(keys, o.keyer.Hashes, o.resolved[:0])
 	o.table.fill(o.resolved)
 	o.accs = o.accs[:0]
+	state.Warm(o.ctx.State, o.table.slots, 0)
 	for _, s := range o.table.slots {
 		o.accs = append(o.accs, o.ctx.State.Mutable(s, 0, o.size))
 	}

@@ -37,6 +37,7 @@ type extreme struct {
 
 	sub   []byte
 	entry []byte
+	page  []state.Element
 	fixed [wideBytes]byte
 }
 
@@ -94,15 +95,12 @@ func (e *extreme) fold(w *work, i int) error {
 	if present, ok := e.present(w, w.keys[i]); !ok || string(present) != string(v) {
 		return nil
 	}
-	found := false
-	for _, entry := range w.backend.Scan(slot, e.values.state(), nil) {
-		e.entry, found = append(e.entry[:0], entry[8:]...), true // a view does not outlive a write
-		break
-	}
-	if !found {
+	e.page = state.ScanPage(w.backend, slot, e.values.state(), nil, 1, e.page[:0])
+	if len(e.page) == 0 {
 		e.forget(w, w.keys[i])
 		return nil
 	}
+	e.entry = append(e.entry[:0], e.page[0].Value[8:]...) // a view does not outlive a write
 	return e.keep(w, w.keys[i], e.entry)
 }
 

@@ -34,6 +34,7 @@ type Operator struct {
 	resolved []state.Slot
 	stored   []byte // the row that is being handled
 	entry    []byte // the key of the one that it takes back
+	cursor   state.Cursor
 	out      *batch.Builder
 	outBytes int  // of the stored rows that out was made of
 	changes  bool // output rows have kinds
@@ -126,7 +127,8 @@ func (o *Operator) row(input int, b *batch.Batch, r int, slot state.Slot) error 
 // takeBack forgets the oldest row that equals o.stored, save its time.
 func (o *Operator) takeBack(input int, slot state.Slot) bool {
 	found := false
-	for key, stored := range o.ctx.State.Scan(slot, state.ID(input), nil) {
+	o.cursor.Begin(o.ctx.State, slot, state.ID(input), nil)
+	for key, stored, ok := o.cursor.Next(); ok; key, stored, ok = o.cursor.Next() {
 		if len(stored) >= timeBytes && bytes.Equal(stored[timeBytes:], o.stored[timeBytes:]) {
 			o.entry, found = append(o.entry[:0], key...), true
 			break
@@ -142,7 +144,8 @@ func (o *Operator) takeBack(input int, slot state.Slot) bool {
 // that the row is.
 func (o *Operator) match(input int, b *batch.Batch, r int, slot state.Slot, kind batch.Kind) error {
 	other := sides - 1 - input
-	for _, stored := range o.ctx.State.Scan(slot, state.ID(other), nil) {
+	o.cursor.Begin(o.ctx.State, slot, state.ID(other), nil)
+	for _, stored, ok := o.cursor.Next(); ok; _, stored, ok = o.cursor.Next() {
 		o.layout.sides[input].copyRow(o.out.Rows, b.Columns, r)
 		if err := o.layout.sides[other].readRow(o.out.Rows, stored); err != nil {
 			return fmt.Errorf("read a row of the %s input: %w", sideNames[other], err)

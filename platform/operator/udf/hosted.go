@@ -29,6 +29,7 @@ type overlay struct {
 	index   hostedIndex
 	appends map[hostedPlace]uint64 // list -> elements appended in this call
 	page    []scanEntry
+	cursor  state.Cursor
 
 	writesPerCause, bytesPerCause int // of the last call
 }
@@ -267,7 +268,8 @@ func (h *overlay) StateScan(_ wasmhost.Access, number, slot uint32, after, dst [
 		return true
 	}
 	if cleared < 0 {
-		for key, value := range h.o.ctx.State.Scan(h.o.table.slots[p.slot], p.id, after) {
+		h.cursor.Begin(h.o.ctx.State, h.o.table.slots[p.slot], p.id, after)
+		for key, value, ok := h.cursor.Next(); ok; key, value, ok = h.cursor.Next() {
 			if !upTo(key) {
 				return entries, size, nil
 			}

@@ -156,6 +156,7 @@ func (o *Operator) fetchStates(slots []state.Slot, causes int) {
 		}
 		v := &o.call.States[id]
 		v.Values = v.Values[:0]
+		state.Warm(o.ctx.State, slots, state.ID(id))
 		for _, s := range slots {
 			value, ok := o.ctx.State.Get(s, state.ID(id))
 			if ok && value == nil {

@@ -39,19 +39,25 @@ type Backend struct {
 	emptied []uint32    // slots that may hold nothing
 	added   int         // to emptied since the last Advance
 	waiting []uint32    // the same, with tombstones in the present generation
+	parked  []uint32    // slots to free, a few at a time
 	limbo   []ref       // cells that a read replaced; views of them hold until Advance
 	cursor  expiryCursor
 
 	stats    state.Stats
-	keyRefs  []ref       // Resolve's
+	touched  uint32      // what touchSlots and Warm read, so that they have to
 	probed   []byte      // the entry key that trees compare with, see lessEntry
 	items    []entryItem // Clear's
+	scan     pageScan    // ScanPage's
 	listKey  [8]byte     // AppendEntry's
 	lastSlot state.Slot  // Load's
 	lastHash uint64
 }
 
-var _ state.Backend = (*Backend)(nil)
+var (
+	_ state.Backend = (*Backend)(nil)
+	_ state.Warmer  = (*Backend)(nil)
+	_ state.Pager   = (*Backend)(nil)
+)
 
 // stateOf is what the backend knows of one state.
 type stateOf struct {
@@ -76,6 +82,7 @@ func open(opts state.Options, from *source) (*Backend, error) {
 		lastSlot: noSlot,
 	}
 	b.now.number = 1
+	b.scan.each = b.toPage
 	b.timers.init()
 	for i, d := range opts.Descriptors {
 		if _, twice := b.named[d.Name]; twice || d.Name == state.TimerState {
@@ -122,6 +129,12 @@ func (b *Backend) Advance(clockMicros int64) {
 	b.settle()
 	for range min(reclaimBatch, len(b.mem.reclaim)) {
 		b.mem.reclaimOne()
+	}
+	for range min(reclaimBatch, len(b.parked)) {
+		n := len(b.parked) - 1
+		s := b.parked[n]
+		b.parked = b.parked[:n]
+		b.freeSlot(s, b.slots.at(s))
 	}
 	for _, r := range b.limbo {
 		b.drop(r)
@@ -183,7 +196,7 @@ func (b *Backend) Stats() state.Stats {
 	return st
 }
 
-const slotRecordBytes = 40
+const slotRecordBytes = 64
 
 // Close gives the memory back, when a generation in flight is released too.
 func (b *Backend) Close() error {
@@ -198,15 +211,6 @@ func (b *Backend) Close() error {
 // it belongs to. Cells of older generations are in no view any more.
 func (b *Backend) drop(r ref) {
 	if b.frozen != nil && cellGeneration(b.mem.cell(r)) == b.frozen.generation.number {
-		b.frozen.replaced = append(b.frozen.replaced, r)
-		return
-	}
-	b.mem.give(r)
-}
-
-// giveKey gives a key's cell back; a view may still show it.
-func (b *Backend) giveKey(r ref) {
-	if b.frozen != nil {
 		b.frozen.replaced = append(b.frozen.replaced, r)
 		return
 	}

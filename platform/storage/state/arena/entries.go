@@ -300,6 +300,45 @@ func (b *Backend) clearEntries(s uint32, id state.ID) {
 	b.dropHead(s, p)
 }
 
+// pageScan is a ScanPage on its way. Its function is made once: one for each
+// scan would be an allocation for each.
+type pageScan struct {
+	each  func(entryItem) bool
+	slot  uint32
+	d     *stateOf
+	after []byte
+	left  int
+	page  []state.Element
+}
+
+// ScanPage appends entries in order of their keys.
+func (b *Backend) ScanPage(s state.Slot, id state.ID, after []byte, limit int, page []state.Element) []state.Element {
+	if limit <= 0 || *b.slots.cell(uint32(s), id) == 0 {
+		return page
+	}
+	p := &b.scan
+	p.slot, p.d, p.after, p.left, p.page = uint32(s), &b.states[id], after, limit, page
+	b.probed = after
+	p.d.entries.Ascend(entryItem{slot: p.slot, cell: probeCell}, p.each)
+	page, p.page, p.after = p.page, nil, nil
+	return page
+}
+
+func (b *Backend) toPage(item entryItem) bool {
+	p := &b.scan
+	if item.slot != p.slot {
+		return false
+	}
+	c := b.mem.cell(item.cell)
+	key := entryKey(c)
+	if b.expired(p.d, entryHead, item.cell) || p.after != nil && bytes.Equal(key, p.after) {
+		return true
+	}
+	p.page = append(p.page, state.Element{Key: key, Value: entryValue(c)})
+	p.left--
+	return p.left > 0
+}
+
 // Scan yields entries in order of their keys.
 func (b *Backend) Scan(s state.Slot, id state.ID, after []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func([]byte, []byte) bool) {

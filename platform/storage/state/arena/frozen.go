@@ -12,17 +12,19 @@ import (
 )
 
 // frozen is a generation that has ended. The task's goroutine touches replaced
-// alone; every other field stays as it is from Freeze to Release.
+// and slotsGone alone; every other field stays as it is from Freeze to Release.
 type frozen struct {
 	generation *generation
 	mem        *memory
-	chunks     [][]byte // of mem at the freeze: the task's slice may move
+	chunks     [][]byte       // of mem at the freeze: the task's slice may move
+	slots      [][]slotRecord // likewise; their keys stay
 	states     []stateOf
 	changes    int
 	released   atomic.Bool
 	from       *source
 
-	replaced []ref // cells to give back after the release
+	replaced  []ref    // cells to give back after the release
+	slotsGone []uint32 // slots likewise
 }
 
 var _ state.Frozen = (*frozen)(nil)
@@ -35,7 +37,7 @@ func (b *Backend) Freeze() state.Frozen {
 		panic("arena: Freeze while the last generation is not released")
 	}
 	f := &frozen{
-		generation: b.now, mem: b.mem, chunks: b.mem.chunks, states: b.states,
+		generation: b.now, mem: b.mem, chunks: b.mem.chunks, slots: b.slots.parts, states: b.states,
 		changes: b.now.changes(), from: b.from,
 	}
 	b.from.retain()
@@ -62,6 +64,7 @@ func (b *Backend) settle() {
 	}
 	b.frozen = nil
 	b.mem.reclaim = append(append(b.mem.reclaim, f.replaced...), f.generation.tombs...)
+	b.parked = append(b.parked, f.slotsGone...)
 	f.generation.reset()
 	b.spare = f.generation
 }
@@ -240,8 +243,8 @@ func (f *frozen) sameThing(x, y *line) bool {
 func (f *frozen) cell(l *line) []byte { return cellIn(f.chunks, ref(l.at)) }
 
 func (f *frozen) keyOf(l *line) []byte {
-	k := f.generation.keys.at(l.key)
-	return cellIn(f.chunks, k.key)[:k.keyBytes:k.keyBytes]
+	s := f.generation.keys.at(l.key).slot
+	return f.slots[s>>slotsShift][s&slotsMask].keyIn(f.chunks)
 }
 
 func (f *frozen) appendSub(dst []byte, l *line) []byte {

@@ -27,10 +27,9 @@ type generation struct {
 // Single state was written or cleared, all entries of an Entries state were
 // cleared.
 type keyChange struct {
-	hash     uint64
-	mask     uint64
-	key      ref
-	keyBytes uint32
+	hash uint64
+	mask uint64
+	slot uint32
 }
 
 // entryChange is one entry, written or deleted; cell 0 is a place to reuse.
@@ -65,8 +64,8 @@ func (g *generation) reset() {
 	g.tombs = nil // the memory has them now
 }
 
-func (g *generation) addKey(rec *slotRecord) uint32 {
-	c := keyChange{hash: rec.hash, key: rec.key, keyBytes: rec.keyBytes}
+func (g *generation) addKey(s uint32, rec *slotRecord) uint32 {
+	c := keyChange{hash: rec.hash, slot: s}
 	if n := len(g.deadKeys); n > 0 {
 		i := g.deadKeys[n-1]
 		g.deadKeys = g.deadKeys[:n-1]
@@ -134,7 +133,7 @@ func (b *Backend) changed(s uint32) change {
 		if rec.changed != 0 {
 			rec.flags |= flagFiled
 		}
-		rec.changed, rec.change = b.now.number, b.now.addKey(rec)
+		rec.changed, rec.change = b.now.number, b.now.addKey(s, rec)
 	}
 	return change{b.now, rec.change, rec.flags&flagFiled != 0}
 }

@@ -156,8 +156,12 @@ type source struct {
 	users   atomic.Int32
 }
 
+// A little state takes small regions, of which only the pages that are used are
+// in memory. The later ones are of huge pages where the system has them: state
+// is read at random, and then most of the time goes into finding pages.
 const (
 	firstRegionBytes = 1 << 20
+	firstRegions     = 2
 	laterRegionBytes = 16 << 20
 )
 
@@ -175,10 +179,13 @@ func (s *source) bytes(size int) []byte {
 	size = (size + unitBytes - 1) &^ (unitBytes - 1)
 	if len(s.rest) < size {
 		region := max(size, firstRegionBytes)
-		if len(s.regions) >= 8 {
+		if len(s.regions) >= firstRegions {
 			region = max(size, laterRegionBytes)
 		}
 		s.rest = mapMemory(region)
+		if region >= laterRegionBytes {
+			adviseHuge(s.rest)
+		}
 		s.regions = append(s.regions, s.rest)
 	}
 	b := s.rest[:size:size]

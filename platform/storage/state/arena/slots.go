@@ -2,20 +2,22 @@ package arena
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"github.com/weirstream/weir/platform/storage/state"
 )
 
-// slotRecord is a key. It has no pointers and lies outside the Go heap.
+// slotRecord is a key. It has no pointers and lies outside the Go heap. It is a
+// line of the processor's cache: to compare a short key costs no further miss.
 type slotRecord struct {
 	hash     uint64
-	key      ref
 	keyBytes uint32
 	changed  uint32 // the last generation in which it changed; 0: never
 	change   uint32 // its place in that generation's changes
 	timers   ref    // timerHead; 0: no timers
 	flags    uint32
 	cells    [inlineStates]ref // of the first states; the rest stand in slotTable.more
+	key      [inlineKey]byte   // or, of a longer one, the ref of its cell
 }
 
 const (
@@ -26,6 +28,7 @@ const (
 
 const (
 	inlineStates = 2
+	inlineKey    = 28
 	slotsShift   = 12
 	slotsMask    = 1<<slotsShift - 1
 	noSlot       = ^state.Slot(0)
@@ -68,9 +71,20 @@ func (t *slotTable) take() uint32 {
 	return s
 }
 
+// longKey is the cell of a key that is not inline.
+func (rec *slotRecord) longKey() ref { return ref(binary.LittleEndian.Uint32(rec.key[:])) }
+
+// keyIn is the key of a record, which must not be copied.
+func (rec *slotRecord) keyIn(chunks [][]byte) []byte {
+	if rec.keyBytes <= inlineKey {
+		return rec.key[:rec.keyBytes:rec.keyBytes]
+	}
+	return cellIn(chunks, rec.longKey())[:rec.keyBytes:rec.keyBytes]
+}
+
 // Resolve works in passes over the batch, each of which touches one kind of
-// memory: the places in the index, then the slots, then the keys. The loads of
-// a pass do not depend on each other, so the processor overlaps their misses.
+// memory: the places in the index, then the slots. The loads of a pass do not
+// depend on each other, so the processor overlaps their misses.
 func (b *Backend) Resolve(keys state.Keys, hashes []uint64, out []state.Slot) []state.Slot {
 	b.endLoading()
 	b.settle()
@@ -82,27 +96,38 @@ func (b *Backend) Resolve(keys state.Keys, hashes []uint64, out []state.Slot) []
 	for i, hash := range hashes {
 		out[i] = b.probe(hash)
 	}
-	if cap(b.keyRefs) < n {
-		b.keyRefs = make([]ref, n)
-	}
-	refs := b.keyRefs[:n]
-	for i, s := range out {
-		refs[i] = 0
-		if s == noSlot {
-			continue
-		}
-		if rec := b.slots.at(uint32(s)); rec.hash == hashes[i] {
-			refs[i] = rec.key
-		}
-	}
+	b.touchSlots(out)
 	for i, s := range out {
 		key := keys.Bytes[keys.Offsets[i]:keys.Offsets[i+1]]
-		if refs[i] != 0 && b.isKey(uint32(s), key) {
+		if s != noSlot && b.slots.at(uint32(s)).hash == hashes[i] && b.isKey(uint32(s), key) {
 			continue
 		}
 		out[i] = b.slotOf(key, hashes[i])
 	}
 	return out
+}
+
+// touchSlots loads a word of every slot and does nothing else, so that many
+// misses are under way at a time.
+func (b *Backend) touchSlots(slots []state.Slot) {
+	var sum uint32
+	for _, s := range slots {
+		if s != noSlot {
+			sum += b.slots.at(uint32(s)).flags
+		}
+	}
+	b.touched = sum
+}
+
+// Warm loads the first word of every cell, as touchSlots does of slots.
+func (b *Backend) Warm(slots []state.Slot, id state.ID) {
+	var sum byte
+	for _, s := range slots {
+		if r := *b.slots.cell(uint32(s), id); r != 0 {
+			sum += b.mem.cell(r)[0]
+		}
+	}
+	b.touched = uint32(sum)
 }
 
 // probe is the first slot whose tag fits.
@@ -119,7 +144,7 @@ func (b *Backend) probe(hash uint64) state.Slot {
 
 func (b *Backend) isKey(s uint32, key []byte) bool {
 	rec := b.slots.at(s)
-	return int(rec.keyBytes) == len(key) && bytes.Equal(b.mem.cell(rec.key)[:len(key)], key)
+	return int(rec.keyBytes) == len(key) && bytes.Equal(rec.keyIn(b.mem.chunks), key)
 }
 
 func (b *Backend) find(key []byte, hash uint64) state.Slot {
@@ -146,8 +171,14 @@ func (b *Backend) slotOf(key []byte, hash uint64) state.Slot {
 func (b *Backend) newSlot(key []byte, hash uint64) state.Slot {
 	s := b.slots.take()
 	rec := b.slots.at(s)
-	*rec = slotRecord{hash: hash, keyBytes: uint32(len(key)), flags: flagUsed, key: b.mem.take(max(len(key), 1))}
-	copy(b.mem.cell(rec.key), key)
+	*rec = slotRecord{hash: hash, keyBytes: uint32(len(key)), flags: flagUsed}
+	if len(key) > inlineKey {
+		r := b.mem.take(len(key))
+		copy(b.mem.cell(r), key)
+		binary.LittleEndian.PutUint32(rec.key[:], uint32(r))
+	} else {
+		copy(rec.key[:], key)
+	}
 	b.index.insert(&b.slots, hash, s)
 	b.stats.Keys++
 	b.stats.StateBytes += int64(len(key))
@@ -158,7 +189,7 @@ func (b *Backend) newSlot(key []byte, hash uint64) state.Slot {
 // Key gives back the key of a slot.
 func (b *Backend) Key(s state.Slot) ([]byte, uint64) {
 	rec := b.slots.at(uint32(s))
-	return b.mem.cell(rec.key)[:rec.keyBytes:rec.keyBytes], rec.hash
+	return rec.keyIn(b.mem.chunks), rec.hash
 }
 
 func (b *Backend) holdsNothing(s uint32, rec *slotRecord) bool {
@@ -206,8 +237,25 @@ func (b *Backend) dropEmpty(limit int) {
 		b.index.remove(rec.hash, s)
 		b.stats.Keys--
 		b.stats.StateBytes -= int64(rec.keyBytes)
-		b.giveKey(rec.key)
-		*rec = slotRecord{}
-		b.slots.free = append(b.slots.free, s)
+		b.giveSlot(s, rec)
 	}
+}
+
+// giveSlot makes a slot free, after the release of a generation that may still
+// show its key.
+func (b *Backend) giveSlot(s uint32, rec *slotRecord) {
+	if b.frozen != nil {
+		rec.flags = 0
+		b.frozen.slotsGone = append(b.frozen.slotsGone, s)
+		return
+	}
+	b.freeSlot(s, rec)
+}
+
+func (b *Backend) freeSlot(s uint32, rec *slotRecord) {
+	if rec.keyBytes > inlineKey {
+		b.mem.give(rec.longKey())
+	}
+	*rec = slotRecord{}
+	b.slots.free = append(b.slots.free, s)
 }

@@ -217,7 +217,11 @@ func (m *model) compare(t *testing.T, b state.Backend, hash func(string) uint64)
 	if n := b.Stats().Timers; n != timers {
 		t.Fatalf("%d timers, want %d", n, timers)
 	}
-	for i, s := range resolve(b, hash, want...) {
+	slots := resolve(b, hash, want...)
+	for id := range descriptors {
+		state.Warm(b, slots, state.ID(id))
+	}
+	for i, s := range slots {
 		m.compareKey(t, b, s, want[i])
 	}
 }
@@ -270,15 +274,35 @@ func (m *model) checkScan(t *testing.T, b state.Backend, s state.Slot, name stri
 	}
 	slices.Sort(want)
 	i := 0
-	for key, v := range b.Scan(s, id, after) {
+	check := func(key, v []byte) {
+		t.Helper()
 		if i == len(want) || string(key) != want[i] || string(v) != m.key(name).tables[id][want[i]].value {
 			t.Fatalf("key %q %s entry %d after %q: %q=%q, want keys %q", name, descriptors[id].Name, i, after, key, v, want)
 		}
 		i++
 	}
-	if i != len(want) {
-		t.Fatalf("key %q %s after %q: %d entries, want %q", name, descriptors[id].Name, after, i, want)
+	whole := func() {
+		t.Helper()
+		if i != len(want) {
+			t.Fatalf("key %q %s after %q: %d entries, want %q", name, descriptors[id].Name, after, i, want)
+		}
 	}
+	for key, v := range b.Scan(s, id, after) {
+		check(key, v)
+	}
+	whole()
+	var c state.Cursor
+	c.Begin(b, s, id, after)
+	i = 0
+	for key, v, ok := c.Next(); ok; key, v, ok = c.Next() {
+		check(key, v)
+	}
+	whole()
+	want, i = want[:min(len(want), 2)], 0
+	for _, e := range state.ScanPage(b, s, id, after, 2, nil) {
+		check(e.Key, e.Value)
+	}
+	whole()
 }
 
 // copyEntry is an entry that outlives its view.

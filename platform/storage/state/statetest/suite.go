@@ -31,6 +31,7 @@ func Run(t *testing.T, open Open) {
 	}
 	for name, test := range map[string]func(*testing.T, Open){
 		"values over the limit are refused with the way out":         tooLarge,
+		"a long state is stepped through page by page":               pages,
 		"a batch gives each key one slot and the slot its key":       slotsOfABatch,
 		"a frozen generation does not see later writes":              frozenIsImmutable,
 		"keys that hold nothing are dropped":                         emptyKeysGo,
@@ -75,6 +76,45 @@ func tooLarge(t *testing.T, open Open) {
 	}
 	if v, ok := b.Get(s, plain); !ok || len(v) != len(big) {
 		t.Errorf("a refused write left %d bytes", len(v))
+	}
+}
+
+func pages(t *testing.T, open Open) {
+	b := open(t, state.Options{Descriptors: descriptors})
+	const entries = 1000
+	slots := resolve(b, fullHash, "before", "k", "empty", "behind")
+	for i := range entries {
+		for _, s := range []state.Slot{slots[0], slots[1], slots[3]} {
+			must(t, b.PutEntry(s, table, fmt.Appendf(nil, "%04d", i), fmt.Append(nil, i)))
+		}
+	}
+	var c state.Cursor
+	for _, from := range []int{0, 1, 500, entries - 1, entries} {
+		after := fmt.Appendf(nil, "%04d", from-1)
+		if from == 0 {
+			after = nil
+		}
+		// A backend need not have pages of its own.
+		for _, backend := range []state.Backend{b, struct{ state.Backend }{b}} {
+			next := from
+			c.Begin(backend, slots[1], table, after)
+			for key, value, ok := c.Next(); ok; key, value, ok = c.Next() {
+				if string(key) != fmt.Sprintf("%04d", next) || string(value) != fmt.Sprint(next) {
+					t.Fatalf("from %d: %q=%q, want %d", from, key, value, next)
+				}
+				next++
+			}
+			if next != entries {
+				t.Errorf("from %d: ends before %d, want %d", from, next, entries)
+			}
+		}
+	}
+	c.Begin(b, slots[2], table, nil)
+	if key, _, ok := c.Next(); ok {
+		t.Errorf("a key without entries has %q", key)
+	}
+	if page := state.ScanPage(b, slots[1], table, nil, 0, nil); len(page) > 0 {
+		t.Errorf("%d entries in a page of none", len(page))
 	}
 }
 
