@@ -30,7 +30,7 @@ var rules = map[string][]string{
 // layers are the packages of platform, lowest first: a package imports only
 // packages of lower layers, or below its own folder.
 var layers = []string{
-	"platform/config", "platform/metrics", "platform/logbook", "platform/auth", "platform/failpoint", "platform/nearest",
+	"platform/config", "platform/metrics", "platform/logbook", "platform/auth", "platform/failpoint", "platform/nearest", "platform/upgrade",
 	"platform/batch", "platform/element", "platform/api",
 	"platform/format",
 	"platform/storage/blob", "platform/storage/state", "platform/storage/snapshot",
@@ -38,7 +38,7 @@ var layers = []string{
 	"platform/operator",
 	"platform/planner",
 	"platform/runtime",
-	"platform/worker", "platform/modules", "platform/topics", "platform/pipelines",
+	"platform/worker", "platform/cluster", "platform/modules", "platform/topics", "platform/pipelines",
 	"platform/embednats", "platform/rpc", "platform/cli",
 	"platform/local",
 	"platform/server",

@@ -87,6 +87,23 @@ var methods = map[string]map[string]Access{
 		"ListTokens":  {admins, Filtered},
 		"RevokeToken": {admins, Filtered},
 	},
+	"weir.v1.WorkerService": {
+		"ListWorkers":      {readers, Everywhere},
+		"DrainWorker":      {admins, Everywhere},
+		"ListControllers":  {readers, Everywhere},
+		"AddController":    {admins, Everywhere},
+		"RemoveController": {admins, Everywhere},
+	},
+	"weir.v1.ClusterService": {
+		"About":     {workers, Everywhere},
+		"Join":      {workers, Everywhere},
+		"Follow":    {workers, Everywhere},
+		"Report":    {workers, Everywhere},
+		"Drain":     {workers, Everywhere},
+		"Leave":     {workers, Everywhere},
+		"FindTopic": {workers, Everywhere},
+		"Announce":  {workers, Everywhere},
+	},
 	"grpc.health.v1.Health": {
 		"Check": {nobody, Filtered},
 		"Watch": {nobody, Filtered},
@@ -101,11 +118,18 @@ var paths = map[string]Access{
 	"/metrics": {readers, Everywhere},
 }
 
+// InternalPath begins the paths of what the processes of a cluster say to each
+// other beside the API: the log's tunnel, exchange, objects.
+const InternalPath = "/weir.internal/"
+
 // AccessTo says what a path of the HTTP port needs: a procedure of the API, or a
 // page. What is in no table is an admin's.
 func AccessTo(path string) Access {
 	if a, ok := paths[path]; ok {
 		return a
+	}
+	if strings.HasPrefix(path, InternalPath) {
+		return Access{workers, Everywhere}
 	}
 	if service, method, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/"); ok {
 		if a, ok := Method(service, method); ok {

@@ -12,13 +12,18 @@ import (
 // "pipeline" says whose a record is, "operator" and "task" where it comes from.
 type Handler struct {
 	next  slog.Handler
-	book  *Book
+	book  Keeper
 	attrs []slog.Attr
 	group string
 }
 
+// Keeper takes the lines of pipelines; a Book is one.
+type Keeper interface {
+	Add(pipeline string, l Line)
+}
+
 // NewHandler keeps records in book on their way to next.
-func NewHandler(next slog.Handler, book *Book) *Handler { return &Handler{next: next, book: book} }
+func NewHandler(next slog.Handler, book Keeper) *Handler { return &Handler{next: next, book: book} }
 
 // Enabled says whether anybody takes records of that level. The book takes all but debug.
 func (h *Handler) Enabled(ctx context.Context, level slog.Level) bool {

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weirstream/weir/platform/runtime"
 	"github.com/weirstream/weir/raftmeta/jobgraph"
 )
 
@@ -38,9 +37,9 @@ func TestStateIsKeptWhereItsOldFormCanBeRead(t *testing.T) {
 
 func TestRatesAreOfTheLastSeconds(t *testing.T) {
 	l := live{jobs: map[string]*history{}}
-	id := runtime.TaskID{Stage: 1}
+	id := taskID{stage: 1}
 	at := func(seconds int, busy time.Duration) sample {
-		return sample{at: time.Unix(int64(seconds), 0), busy: map[runtime.TaskID]time.Duration{id: busy}, waited: map[runtime.TaskID]time.Duration{id: busy / 4}}
+		return sample{at: time.Unix(int64(seconds), 0), busy: map[taskID]time.Duration{id: busy}, waited: map[taskID]time.Duration{id: busy / 4}}
 	}
 	if busy, _ := l.rates("p", 1, at(0, 0)); len(busy) != 0 {
 		t.Errorf("a rate without samples: %v", busy)

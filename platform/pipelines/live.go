@@ -5,9 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weirstream/weir/platform/cluster"
 	"github.com/weirstream/weir/platform/element"
-	"github.com/weirstream/weir/platform/runtime"
-	"github.com/weirstream/weir/platform/worker"
 )
 
 // Rates are of the last few seconds.
@@ -31,20 +30,19 @@ type history struct {
 // sample is the time that tasks had spent at some moment.
 type sample struct {
 	at     time.Time
-	busy   map[runtime.TaskID]time.Duration
-	waited map[runtime.TaskID]time.Duration
+	busy   map[taskID]time.Duration
+	waited map[taskID]time.Duration
 }
 
-// waiter is a task that tells how long it has waited for those it sends to.
-type waiter interface{ Waited() time.Duration }
+type taskID struct{ stage, index int }
 
-func take(j *worker.Job, at time.Time) sample {
-	s := sample{at: at, busy: map[runtime.TaskID]time.Duration{}, waited: map[runtime.TaskID]time.Duration{}}
-	for _, t := range j.Tasks() {
-		s.busy[t.ID()] = t.Busy()
-		if w, ok := any(t).(waiter); ok {
-			s.waited[t.ID()] = w.Waited()
-		}
+func idOf(t *cluster.TaskNumbers) taskID { return taskID{t.Stage, t.Index} }
+
+func take(tasks []cluster.TaskNumbers, at time.Time) sample {
+	s := sample{at: at, busy: map[taskID]time.Duration{}, waited: map[taskID]time.Duration{}}
+	for i := range tasks {
+		id := idOf(&tasks[i])
+		s.busy[id], s.waited[id] = tasks[i].Busy, tasks[i].Waited
 	}
 	return s
 }
@@ -69,9 +67,9 @@ func (s *Service) sample() {
 		if !p.Job.State.HasTasks() {
 			continue
 		}
-		if j := s.options.Worker.Job(p.UID); j != nil {
+		if tasks := s.options.Tasks.Tasks(p.UID, p.Job.Attempt); len(tasks) > 0 {
 			seen[p.UID] = true
-			s.live.note(p.UID, j.Attempt(), take(j, s.options.Clock()))
+			s.live.note(p.UID, p.Job.Attempt, take(tasks, s.options.Clock()))
 		}
 	}
 	s.live.mu.Lock()
@@ -104,8 +102,8 @@ func (l *live) forget(uid string) {
 }
 
 // rates is the share of the time since the oldest kept sample that tasks were busy, and waited.
-func (l *live) rates(uid string, attempt uint64, now sample) (busy, waited map[runtime.TaskID]float64) {
-	busy, waited = map[runtime.TaskID]float64{}, map[runtime.TaskID]float64{}
+func (l *live) rates(uid string, attempt uint64, now sample) (busy, waited map[taskID]float64) {
+	busy, waited = map[taskID]float64{}, map[taskID]float64{}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.jobs[uid]

@@ -15,13 +15,13 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
+	"github.com/weirstream/weir/platform/cluster"
 	"github.com/weirstream/weir/platform/logbook"
 	"github.com/weirstream/weir/platform/modules"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
 	"github.com/weirstream/weir/platform/storage/blob"
 	"github.com/weirstream/weir/platform/storage/snapshot"
 	"github.com/weirstream/weir/platform/topics"
-	"github.com/weirstream/weir/platform/worker"
 	"github.com/weirstream/weir/raftmeta"
 	"github.com/weirstream/weir/raftmeta/catalog"
 	"github.com/weirstream/weir/raftmeta/jobgraph"
@@ -36,9 +36,9 @@ type Jobs interface {
 	Status(uid string) (scheduler.Status, bool)
 }
 
-// Worker gives the jobs that run in this process, nil for others.
-type Worker interface {
-	Job(uid string) *worker.Job
+// Tasks gives the newest meters of an attempt's tasks, wherever they run.
+type Tasks interface {
+	Tasks(uid string, attempt uint64) []cluster.TaskNumbers
 }
 
 // Report is what is known of a pipeline's last checkpoint beyond the catalog.
@@ -57,7 +57,7 @@ type Options struct {
 	Topics  *topics.Service
 	Logs    *logbook.Book
 	Jobs    Jobs
-	Worker  Worker
+	Tasks   Tasks
 	// GraphName and ManifestName say where graphs and manifests are kept,
 	// TotalBytes how large everything is that a manifest names.
 	GraphName    func(catalog.Digest) string

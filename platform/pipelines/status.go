@@ -142,43 +142,43 @@ func (s *Service) CheckpointProblem(p *catalog.Pipeline) string {
 // slowCheckpoint is when a checkpoint under way is worth a word.
 const slowCheckpoint = 5 * time.Second
 
-// numbers adds up the meters of the tasks that run here.
+// numbers adds up the meters of the job's tasks.
 func (s *Service) numbers(p *catalog.Pipeline, out *weirv1.PipelineStatus) {
-	j := s.options.Worker.Job(p.UID)
-	if j == nil {
+	if !p.Job.State.HasTasks() {
 		return
 	}
-	now := take(j, s.options.Clock())
-	busy, waited := s.live.rates(p.UID, j.Attempt(), now)
+	tasks := s.options.Tasks.Tasks(p.UID, p.Job.Attempt)
+	now := take(tasks, s.options.Clock())
+	busy, waited := s.live.rates(p.UID, p.Job.Attempt, now)
 	byID := map[string]*weirv1.OperatorStatus{}
 	watermarks := map[string]int64{}
-	for _, t := range j.Tasks() {
-		stage := t.Stage()
-		for i, m := range t.Meters() {
-			id := stage.Operators[i].ID
-			o := byID[id]
+	for i := range tasks {
+		t := &tasks[i]
+		for k := range t.Operators {
+			m := &t.Operators[k]
+			o := byID[m.ID]
 			if o == nil {
-				o = &weirv1.OperatorStatus{Operator: id, Kind: stage.Operators[i].Kind, Stage: uint32(stage.ID)}
-				byID[id] = o
+				o = &weirv1.OperatorStatus{Operator: m.ID, Kind: m.Kind, Stage: uint32(t.Stage)}
+				byID[m.ID] = o
 				out.Operators = append(out.Operators, o)
 			}
 			o.Tasks++
-			o.RecordsIn += m.RecordsIn.Load()
-			o.RecordsOut += m.RecordsOut.Load()
-			o.BytesIn += m.BytesIn.Load()
-			o.BytesOut += m.BytesOut.Load()
-			o.LateRecords += m.LateRecords.Load()
-			o.DeadLetters += m.DeadLetters.Load()
-			o.LagRecords += m.LagRecords.Load()
-			o.StateKeys += uint64(max(m.StateKeys.Load(), 0))
-			o.StateBytes += uint64(max(m.StateBytes.Load(), 0))
-			o.Timers += uint64(max(m.Timers.Load(), 0))
+			o.RecordsIn += m.RecordsIn
+			o.RecordsOut += m.RecordsOut
+			o.BytesIn += m.BytesIn
+			o.BytesOut += m.BytesOut
+			o.LateRecords += m.Late
+			o.DeadLetters += m.DeadLetters
+			o.LagRecords += m.Lag
+			o.StateKeys += uint64(max(m.StateKeys, 0))
+			o.StateBytes += uint64(max(m.StateBytes, 0))
+			o.Timers += uint64(max(m.Timers, 0))
 			// Operators of a stage share their task, and so its time.
-			o.BusyRatio += busy[t.ID()]
-			o.BackpressuredRatio += waited[t.ID()]
-			if w := m.WatermarkMicros.Load(); hasWatermark(w) {
-				if before, ok := watermarks[id]; !ok || w < before {
-					watermarks[id] = w
+			o.BusyRatio += busy[idOf(t)]
+			o.BackpressuredRatio += waited[idOf(t)]
+			if w := m.WatermarkMicros; hasWatermark(w) {
+				if before, ok := watermarks[m.ID]; !ok || w < before {
+					watermarks[m.ID] = w
 				}
 			}
 		}

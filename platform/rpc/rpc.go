@@ -6,6 +6,7 @@ package rpc
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"connectrpc.com/connect"
 	"connectrpc.com/grpcreflect"
@@ -35,6 +36,9 @@ type Deps struct {
 	Gate      *Gate        // nil: everybody may everything
 	Checks    []Check      // of the doctor
 	Metrics   http.Handler // nil: no /metrics
+	Cluster   *Cluster     // what the processes of a cluster ask
+	// Internal are handlers below auth.InternalPath, by path.
+	Internal map[string]http.Handler
 	// Ready says whether calls can be answered; nil: the node is asked whether a leader is known.
 	Ready func() error
 	// Closing ends streams when the server goes down; nil: nothing does but their callers.
@@ -62,9 +66,18 @@ func New(d Deps) http.Handler {
 	mux.Handle(weirv1connect.NewSystemServiceHandler(&systemHandler{d}, small...))
 	mux.Handle(weirv1connect.NewTokenServiceHandler(&tokenHandler{d.Node}, small...))
 	mux.Handle(healthv1connect.NewHealthHandler(&healthHandler{ready: d.Ready}, small...))
-	reflector := grpcreflect.NewStaticReflector(services...)
+	names := services
+	if d.Cluster != nil {
+		names = append(slices.Clip(names), weirv1connect.WorkerServiceName, weirv1connect.ClusterServiceName)
+		mux.Handle(weirv1connect.NewClusterServiceHandler(&clusterHandler{d.Cluster}, large...))
+		mux.Handle(weirv1connect.NewWorkerServiceHandler(&workerHandler{d.Cluster}, small...))
+	}
+	reflector := grpcreflect.NewStaticReflector(names...)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector, small[0]))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, small[0]))
+	for path, h := range d.Internal {
+		mux.Handle(path, h)
+	}
 	if d.Metrics != nil {
 		mux.Handle("GET /metrics", d.Metrics)
 	}

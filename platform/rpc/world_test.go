@@ -13,6 +13,7 @@ import (
 
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	"github.com/weirstream/weir/platform/api/weir/v1/weirv1connect"
+	"github.com/weirstream/weir/platform/cluster"
 	"github.com/weirstream/weir/platform/embednats"
 	"github.com/weirstream/weir/platform/logbook"
 	"github.com/weirstream/weir/platform/modules"
@@ -22,7 +23,6 @@ import (
 	"github.com/weirstream/weir/platform/server/controller"
 	"github.com/weirstream/weir/platform/storage/blob/memblob"
 	"github.com/weirstream/weir/platform/topics"
-	"github.com/weirstream/weir/platform/worker"
 	"github.com/weirstream/weir/raftmeta"
 	"github.com/weirstream/weir/raftmeta/catalog"
 	"github.com/weirstream/weir/scheduler"
@@ -51,6 +51,8 @@ type world struct {
 type noJobs struct{}
 
 func (noJobs) Status(string) (scheduler.Status, bool) { return scheduler.Status{}, false }
+
+func (noJobs) Tasks(string, uint64) []cluster.TaskNumbers { return nil }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -81,7 +83,7 @@ func newWorldWith(t *testing.T, change func(*rpc.Deps)) *world {
 	w.topics = topics.New(topics.Options{Node: w.node, Conn: w.conn, NATSURL: "nats://127.0.0.1:4222"})
 	t.Cleanup(func() { must(t, w.topics.Close()) })
 	w.pipelines = pipelines.New(pipelines.Options{
-		Node: w.node, Blobs: w.blobs, Modules: store, Topics: w.topics, Logs: w.logs, Jobs: noJobs{}, Worker: worker.New(worker.Options{}),
+		Node: w.node, Blobs: w.blobs, Modules: store, Topics: w.topics, Logs: w.logs, Jobs: noJobs{}, Tasks: noJobs{},
 		GraphName: agent.GraphName, ManifestName: controller.ManifestName, TotalBytes: controller.TotalBytes,
 		Deleted:  func(_ context.Context, uid string) error { w.deleted = append(w.deleted, uid); return nil },
 		Warnings: func(catalog.Delivery) []string { return []string{"a power cut may take the last 100ms"} },

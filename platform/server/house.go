@@ -20,6 +20,7 @@ func (s *Server) keepHouse(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	swept := map[string]uint64{} // uid -> checkpoint that was swept behind
+	led := s.node.Leads()        // then the start has done what a new leader does
 	for {
 		select {
 		case <-ctx.Done():
@@ -27,7 +28,15 @@ func (s *Server) keepHouse(ctx context.Context) {
 		case <-tick.C:
 		}
 		if !s.node.Leads() {
+			led = false
 			continue
+		}
+		if !led {
+			if err := s.found(ctx); err != nil {
+				s.log().Warn("the new leader did not get everything in order and tries again", "error", err)
+				continue
+			}
+			led = true
 		}
 		for p := range s.node.View().Pipelines("") {
 			if p.Job.Last == nil || swept[p.UID] == p.Job.Last.ID {

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"strings"
+
 	"github.com/weirstream/weir/platform/element"
 	"github.com/weirstream/weir/platform/metrics"
 	"github.com/weirstream/weir/platform/operator/source"
@@ -8,9 +10,13 @@ import (
 	"github.com/weirstream/weir/raftmeta/catalog"
 )
 
-// snapshot gathers the numbers of all pipelines.
+// snapshot gathers the numbers of all pipelines, and of the tasks that run in
+// this process; those of others are on their own pages.
 func (s *Server) snapshot() metrics.Snapshot {
 	var out metrics.Snapshot
+	if s.node == nil {
+		return s.workerSnapshot()
+	}
 	for p := range s.node.View().Pipelines("") {
 		m := metrics.Pipeline{
 			Namespace: p.Namespace, Name: p.Name, State: string(p.Job.State), Restarts: p.Job.Restarts, User: s.users.of(p.UID),
@@ -19,12 +25,38 @@ func (s *Server) snapshot() metrics.Snapshot {
 		if last := p.Job.Last; last != nil {
 			m.Checkpoint = s.checkpointNumbers(p.UID, last, m.Checkpoint)
 		}
-		if j := s.agent.Worker().Job(p.UID); j != nil {
-			for _, t := range j.Tasks() {
-				m.Operators = append(m.Operators, operatorNumbers(t)...)
-			}
-		}
+		m.Operators = s.tasksHere(p.UID)
 		out.Pipelines = append(out.Pipelines, m)
+	}
+	return out
+}
+
+// workerSnapshot is that of a process which knows only its own tasks.
+func (s *Server) workerSnapshot() metrics.Snapshot {
+	var out metrics.Snapshot
+	if s.agent == nil {
+		return out
+	}
+	for _, uid := range s.agent.Worker().Jobs() {
+		j := s.agent.Worker().Job(uid)
+		if j == nil {
+			continue
+		}
+		namespace, name, _ := strings.Cut(j.Pipeline(), "/")
+		out.Pipelines = append(out.Pipelines, metrics.Pipeline{Namespace: namespace, Name: name, User: s.users.of(uid), Operators: s.tasksHere(uid)})
+	}
+	return out
+}
+
+// tasksHere are the numbers of a pipeline's tasks in this process.
+func (s *Server) tasksHere(uid string) (out []metrics.Operator) {
+	if s.agent == nil {
+		return nil
+	}
+	if j := s.agent.Worker().Job(uid); j != nil {
+		for _, t := range j.Tasks() {
+			out = append(out, operatorNumbers(t)...)
+		}
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/weirstream/weir/platform/auth"
@@ -24,27 +25,52 @@ const (
 	Strict   Durability = "strict"   // nothing
 )
 
+// Role is what a process does in its cluster.
+type Role string
+
+// The roles. A process without a word has all three.
+const (
+	// RoleController keeps the catalog, decides, and answers the API by itself.
+	RoleController Role = "controller"
+	// RoleGateway answers the API by passing calls on to the controller that leads.
+	RoleGateway Role = "gateway"
+	// RoleWorker runs tasks.
+	RoleWorker Role = "worker"
+)
+
+// Roles lists them all.
+var Roles = []Role{RoleController, RoleGateway, RoleWorker}
+
 // DefaultSlots is how many tasks of a stage a worker takes if nobody says.
 const DefaultSlots = 64
 
 // Options are the settings of a server.
 type Options struct {
-	DataDir        string
-	Listen         string // host:port of the one HTTP port
-	Auth           auth.Mode
-	PlainHTTP      bool // an open port without TLS is wanted
-	Durability     Durability
-	NATSURL        string // an existing NATS; empty: the embedded one
-	NATSListen     string // where the embedded NATS takes plain clients; empty: nowhere
-	NodeID         string
-	RaftListen     string
-	RaftPeers      []raftmeta.Peer
-	Slots          int
+	DataDir    string
+	Listen     string // host:port of the one HTTP port
+	Auth       auth.Mode
+	PlainHTTP  bool // an open port without TLS is wanted
+	Durability Durability
+	NATSURL    string // an existing NATS; empty: the embedded one
+	NATSListen string // where the embedded NATS takes plain clients; empty: nowhere
+	NodeID     string
+	RaftListen string
+	RaftPeers  []raftmeta.Peer
+	Slots      int
+	Roles      []Role // none: all
+	// Join are URLs of controllers, for a process that is none.
+	Join []string
+	// Advertise is host:port where other processes reach this one's Listen; empty: Listen itself.
+	Advertise string
+	// WorkerID names the worker across restarts; empty: made from NodeID.
+	WorkerID       string
 	Version        string
 	Log            *slog.Logger
 	Clock          func() time.Time // nil: time.Now
 	ResetInstances float64          // how likely an instance is replaced before a call, in tests
 }
+
+func (o *Options) has(r Role) bool { return slices.Contains(o.Roles, r) }
 
 func (o Options) normalize() (Options, error) {
 	if o.DataDir == "" {
@@ -72,6 +98,23 @@ func (o Options) normalize() (Options, error) {
 	}
 	if o.Slots == 0 {
 		o.Slots = DefaultSlots
+	}
+	if len(o.Roles) == 0 {
+		o.Roles = Roles
+	}
+	for _, r := range o.Roles {
+		if !slices.Contains(Roles, r) {
+			return o, fmt.Errorf("--role %s: choose among %v", r, Roles)
+		}
+	}
+	switch {
+	case o.has(RoleController) && len(o.Join) > 0:
+		return o, errors.New("--join is for a process that is no controller; a controller finds the others by --peers")
+	case !o.has(RoleController) && len(o.Join) == 0:
+		return o, fmt.Errorf("a process of role %v needs a controller: name one with --join http://HOST:PORT", o.Roles)
+	}
+	if o.WorkerID == "" {
+		o.WorkerID = "worker-" + o.NodeID
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

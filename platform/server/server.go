@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/weirstream/weir/platform/cluster"
 	"github.com/weirstream/weir/platform/embednats"
 	"github.com/weirstream/weir/platform/logbook"
 	"github.com/weirstream/weir/platform/modules"
@@ -25,9 +24,7 @@ import (
 	"github.com/weirstream/weir/platform/storage/blob"
 	"github.com/weirstream/weir/platform/storage/blob/fileblob"
 	"github.com/weirstream/weir/platform/topics"
-	"github.com/weirstream/weir/platform/worker"
 	"github.com/weirstream/weir/raftmeta"
-	"github.com/weirstream/weir/raftmeta/catalog"
 	"github.com/weirstream/weir/wasmhost"
 )
 
@@ -36,7 +33,7 @@ const (
 	shutdownLimit = 10 * time.Second
 )
 
-// Server is a running process with all roles.
+// Server is a running process. What its roles do not need is nil.
 type Server struct {
 	options    Options
 	gated      bool              // whether the API asks for tokens
@@ -45,9 +42,13 @@ type Server struct {
 	blobs      blob.Store
 	wasm       *wasmhost.Host
 	modules    *modules.Store
-	node       *raftmeta.Node
-	controller *controller.Controller
-	agent      *agent.Agent
+	node       *raftmeta.Node         // of a controller
+	controller *controller.Controller // of a controller
+	desk       *cluster.Desk          // of a controller
+	client     *cluster.Client        // to the controllers; nil in a controller that is alone
+	about      cluster.Joined         // what the controllers told a process that is none
+	agent      *agent.Agent           // of a worker
+	session    *cluster.Session       // of a worker
 	topics     *topics.Service
 	pipelines  *pipelines.Service
 	logs       *logbook.Book
@@ -57,6 +58,8 @@ type Server struct {
 	tasks      sync.WaitGroup
 	stop       context.CancelFunc
 	closing    chan struct{} // closed when Close begins
+	refused    chan struct{} // closed when the controllers refuse this process for good
+	refusal    error         // why; read after refused
 	lock       *os.File
 }
 
@@ -70,7 +73,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: o, gated: gated, closing: make(chan struct{}), logs: logbook.New(), users: newUserMetrics()}
+	s := &Server{options: o, gated: gated, closing: make(chan struct{}), refused: make(chan struct{}), logs: logbook.New(), users: newUserMetrics()}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -89,50 +92,45 @@ func (s *Server) start(ctx context.Context) error {
 	if s.listener, err = net.Listen("tcp", s.options.Listen); err != nil {
 		return fmt.Errorf("listen on %s: %w; another server may run there: choose another --listen", s.options.Listen, err)
 	}
+	s.reach()
 	if err := s.engines(ctx); err != nil {
 		return err
 	}
-	s.modules = modules.New(s.wasm, s.blobs)
 	running, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.controller = controller.New(controller.Options{Node: s.node, Blobs: s.blobs, Log: s.log()})
-	s.agent = agent.New(agent.Options{
-		WorkerID: "worker-" + s.options.NodeID, Address: s.listener.Addr().String(), Slots: s.options.Slots, Version: s.options.Version,
-		Node: s.node, Blobs: s.blobs, Leader: s.controller, Log: s.log(),
-	})
-	s.agent.SetWorker(worker.New(worker.Options{
-		ID: "worker-" + s.options.NodeID, Log: s.log(), Blobs: s.blobs, Clock: s.options.Clock,
-		NewOperator: s.newOperator, NewState: newState, Reporter: s.agent,
-	}))
-	s.controller.SetWorkers(s.agent)
-	s.services()
-	if err := s.join(ctx); err != nil {
-		return err
-	}
-	if s.node.Leads() {
-		// A process that died while it made a topic may have left half of it.
-		if err := s.topics.Reconcile(ctx); err != nil {
-			s.log().Warn("topics were not all reconciled with their streams", "error", err)
+	s.modules = modules.New(s.wasm, s.blobs)
+	if s.options.has(RoleController) {
+		if err := s.lead(ctx, running); err != nil {
+			return err
 		}
 	}
-	s.tasks.Go(func() { s.controller.Run(running) })
-	s.tasks.Go(func() { s.agent.Run(running) })
-	s.tasks.Go(func() { s.keepHouse(running) })
-	s.tasks.Go(func() { s.pipelines.Run(running) })
-	return s.serve()
+	// Other processes may have to be answered before they answer: the port opens first.
+	if err := s.serve(); err != nil {
+		return err
+	}
+	if s.options.has(RoleWorker) {
+		return s.work(ctx, running)
+	}
+	return nil
 }
 
 // engines opens storage, log, sandbox and catalog beside each other.
 func (s *Server) engines(ctx context.Context) error {
+	if !s.options.has(RoleController) {
+		if !s.options.has(RoleWorker) {
+			return nil
+		}
+		if err := s.ask(ctx); err != nil {
+			return err
+		}
+	}
 	var wait sync.WaitGroup
 	errs := make([]error, 4)
 	wait.Go(func() { errs[0] = s.openNATS(ctx) })
-	wait.Go(func() { errs[1] = s.openNode(ctx) })
-	wait.Go(func() {
-		var err error
-		s.blobs, err = fileblob.Open(filepath.Join(s.options.DataDir, "blobs"), fileblob.Options{Sync: syncOf(s.options.Durability)})
-		errs[2] = err
-	})
+	if s.options.has(RoleController) {
+		wait.Go(func() { errs[1] = s.openNode(ctx) })
+	}
+	wait.Go(func() { s.blobs, errs[2] = s.openBlobs() })
 	wait.Go(func() {
 		var err error
 		s.wasm, err = wasmhost.NewHost(context.Background(), wasmhost.Options{CacheDir: filepath.Join(s.options.DataDir, "cache", "wasm")})
@@ -141,6 +139,16 @@ func (s *Server) engines(ctx context.Context) error {
 	wait.Wait()
 	return errors.Join(errs...)
 }
+
+// openBlobs opens where objects are.
+func (s *Server) openBlobs() (blob.Store, error) {
+	if !s.options.has(RoleController) {
+		return s.reachBlobs()
+	}
+	return fileblob.Open(s.blobDir(), fileblob.Options{Sync: syncOf(s.options.Durability)})
+}
+
+func (s *Server) blobDir() string { return filepath.Join(s.options.DataDir, "blobs") }
 
 func syncOf(d Durability) fileblob.Sync {
 	if d == Strict {
@@ -152,19 +160,38 @@ func syncOf(d Durability) fileblob.Sync {
 // syncInterval is how long what the log acknowledged may be off the disk.
 func (s *Server) syncInterval() time.Duration {
 	if s.nats == nil {
+		if s.about.Strict {
+			return 0
+		}
 		return embednats.DefaultSyncInterval // an outside cluster's is its own; doctor looks at it
 	}
 	return s.nats.SyncInterval()
 }
 
-// log is the server's log; lines of pipelines are kept in the logbook too.
+// log is the server's log; lines of pipelines are kept in the leader's logbook too.
 func (s *Server) log() *slog.Logger {
-	return slog.New(logbook.NewHandler(s.options.Log.Handler(), s.logs))
+	return slog.New(logbook.NewHandler(s.options.Log.Handler(), (*keeper)(s)))
+}
+
+// keeper takes log lines of pipelines to where they are read.
+type keeper Server
+
+// Add keeps a line here if this process leads, or sends it to the leader.
+func (k *keeper) Add(pipeline string, l logbook.Line) {
+	if k.node != nil && (k.client == nil || k.node.Leads()) {
+		k.logs.Add(pipeline, l)
+	} else if k.session != nil {
+		k.session.Line(cluster.Line{Pipeline: pipeline, Time: l.Time, Level: l.Level, Operator: l.Operator, Task: l.Task, Text: l.Text})
+	}
 }
 
 func (s *Server) openNATS(ctx context.Context) (err error) {
 	if s.options.NATSURL != "" {
 		s.conn, err = embednats.ConnectExternal(s.options.NATSURL, "weir")
+		return err
+	}
+	if !s.options.has(RoleController) {
+		s.conn, err = s.reachNATS()
 		return err
 	}
 	s.nats, err = embednats.Start(ctx, embednats.Options{
@@ -186,30 +213,6 @@ func (s *Server) openNode(ctx context.Context) (err error) {
 	return err
 }
 
-// join waits for a leader and enters this process into the catalog.
-func (s *Server) join(ctx context.Context) error {
-	if err := s.node.Ready(ctx); err != nil {
-		return fmt.Errorf("wait for a leader: %w", err)
-	}
-	if !s.node.Leads() {
-		return nil // what follows is the leader's to propose; workers on other nodes come with many processes
-	}
-	now := time.Now().UnixMicro()
-	if s.node.View().Settings.ClusterID == "" {
-		var id [8]byte
-		if _, err := rand.Read(id[:]); err != nil {
-			return err
-		}
-		if _, err := s.node.Propose(ctx, &catalog.InitCluster{At: now, ClusterID: hex.EncodeToString(id[:])}); err != nil {
-			return err
-		}
-	}
-	if err := s.firstToken(ctx); err != nil {
-		return err
-	}
-	return s.agent.Register(ctx)
-}
-
 // claim keeps two servers out of one data directory.
 func (s *Server) claim() error {
 	if err := os.MkdirAll(s.options.DataDir, 0o755); err != nil {
@@ -225,6 +228,22 @@ func (s *Server) claim() error {
 
 // URL is where the server answers.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+
+// address is host:port where other processes reach this one.
+func (s *Server) address() string {
+	if s.options.Advertise != "" {
+		return s.options.Advertise
+	}
+	address := s.listener.Addr().String()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() && machine() != "" {
+		return net.JoinHostPort(machine(), port) // it listens everywhere: by its name others find it
+	}
+	return address
+}
 
 // NATSURL is where plain NATS clients connect; empty if nowhere.
 func (s *Server) NATSURL() string {
@@ -251,6 +270,9 @@ func (s *Server) Close() error {
 		s.stop()
 	}
 	s.tasks.Wait()
+	if s.agent != nil {
+		s.agent.Close()
+	}
 	if s.topics != nil {
 		errs = append(errs, s.topics.Close())
 	}
@@ -275,8 +297,19 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// Failed is closed when the catalog cannot go on.
-func (s *Server) Failed() <-chan struct{} { return s.node.Failed() }
+// Failed is closed when the process cannot go on: its catalog stopped, or the
+// controllers refuse the worker for good.
+func (s *Server) Failed() <-chan struct{} {
+	if s.node != nil {
+		return s.node.Failed()
+	}
+	return s.refused
+}
 
-// Err says why the catalog cannot go on.
-func (s *Server) Err() error { return s.node.Err() }
+// Err says why the process cannot go on.
+func (s *Server) Err() error {
+	if s.node != nil {
+		return s.node.Err()
+	}
+	return s.refusal
+}

@@ -14,7 +14,7 @@ import (
 func (s *Server) services() {
 	s.topics = topics.New(topics.Options{Node: s.node, Conn: s.conn, NATSURL: s.NATSURL(), Log: s.log(), Clock: s.options.Clock})
 	s.pipelines = pipelines.New(pipelines.Options{
-		Node: s.node, Blobs: s.blobs, Modules: s.modules, Topics: s.topics, Logs: s.logs, Jobs: s.controller, Worker: s.agent.Worker(),
+		Node: s.node, Blobs: s.blobs, Modules: s.modules, Topics: s.topics, Logs: s.logs, Jobs: s.controller, Tasks: s,
 		GraphName: agent.GraphName, ManifestName: controller.ManifestName, TotalBytes: controller.TotalBytes,
 		Report: func(uid string) (pipelines.Report, bool) {
 			r, ok := s.controller.Report(uid)
@@ -47,8 +47,10 @@ func (s *Server) forget(ctx context.Context, uid string) error {
 
 // stuckText is why a pipeline's checkpoint cannot be written; empty if it can.
 func (s *Server) stuckText(uid string) string {
-	if text := s.agent.StuckText(uid); text != "" {
-		return text
+	if s.agent != nil {
+		if text := s.agent.StuckText(uid); text != "" {
+			return text
+		}
 	}
 	return s.controller.StuckText(uid)
 }

@@ -81,6 +81,21 @@ type Start struct {
 	// Published: that checkpoint's output is visible already, so its
 	// transactions need not, and must not, be looked at again.
 	Published bool
+	// Slots says who holds each slot: slot i is the i-th task of every stage that
+	// is wide enough. None: all are here.
+	Slots []Peer
+	Self  uint64 // this worker among them
+}
+
+// Peer is a worker that holds a slot of a job.
+type Peer struct {
+	Epoch   uint64
+	Address string
+}
+
+// here says whether a task is this worker's.
+func (s *Start) here(task int) bool {
+	return len(s.Slots) == 0 || task < len(s.Slots) && s.Slots[task].Epoch == s.Self
 }
 
 // Worker runs jobs.
@@ -201,3 +216,6 @@ func (j *Job) Tasks() []*runtime.Task { return j.tasks }
 
 // Attempt is the attempt that runs.
 func (j *Job) Attempt() uint64 { return j.start.Attempt }
+
+// Pipeline is the name of what the job runs.
+func (j *Job) Pipeline() string { return j.start.Pipeline }

@@ -1,6 +1,7 @@
-// Package agent makes a worker do what the catalog says: it registers the
-// worker, starts and stops attempts as they appear, tells of commits, and turns
-// the worker's words into reports for the leader. It must not know what tasks do.
+// Package agent makes a worker do what the leader says that it holds: it starts
+// and stops attempts as they come and go, tells of commits, and turns the
+// worker's words into reports. It must not know what tasks do, nor where the
+// leader is.
 package agent
 
 import (
@@ -12,61 +13,66 @@ import (
 	"io"
 	"log/slog"
 	"sync"
-	"sync/atomic"
-	"time"
 
+	"github.com/weirstream/weir/platform/cluster"
 	"github.com/weirstream/weir/platform/element"
 	"github.com/weirstream/weir/platform/failpoint"
 	"github.com/weirstream/weir/platform/server/controller"
 	"github.com/weirstream/weir/platform/storage/blob"
 	"github.com/weirstream/weir/platform/storage/snapshot"
 	"github.com/weirstream/weir/platform/worker"
-	"github.com/weirstream/weir/raftmeta"
 	"github.com/weirstream/weir/raftmeta/catalog"
 	"github.com/weirstream/weir/raftmeta/jobgraph"
 	"github.com/weirstream/weir/scheduler"
 )
 
-// heartbeat is how often the leader hears of progress: often enough that a
-// checkpoint is not late by it, and far below the lease.
-const heartbeat = 50 * time.Millisecond
-
-// idleHeartbeat is that of a worker without jobs.
-const idleHeartbeat = time.Second
-
-// Leader takes reports.
-type Leader interface {
-	Tell(scheduler.Event)
-	Measured(uid string, checkpoint uint64, align, freeze time.Duration)
-}
-
 // Options is what an agent needs.
 type Options struct {
 	WorkerID string
-	Address  string
-	Slots    int
-	Version  string
-	Node     *raftmeta.Node
 	Blobs    blob.Store
-	Leader   Leader
 	Log      *slog.Logger
 }
 
-// Agent ties one worker to the catalog. It is the worker's Reporter.
+// Leader takes what happened; a cluster.Session is one.
+type Leader interface {
+	Tell(scheduler.Event)
+	Measured(cluster.Measure)
+	Epoch() uint64
+	Wake()
+}
+
+// Agent makes true what the leader says that a worker holds. It is the worker's
+// Reporter and the session's Host.
 type Agent struct {
 	options Options
 	worker  *worker.Worker
-	epoch   atomic.Uint64
-	done    chan struct{} // closed when Run has returned
-	started chan struct{} // an attempt began: the next heartbeat is due
+	leader  Leader
+	ctx     context.Context // of everything that runs for the leader; ends with Close
+	cancel  context.CancelFunc
 
-	mu    sync.Mutex // guards jobs
-	jobs  map[string]*job
-	stuck map[string]string // uid -> why its checkpoint cannot be written
+	mu      sync.Mutex // guards what follows
+	lanes   map[string]*lane
+	driving sync.WaitGroup
+	jobs    map[string]*job
+	stuck   map[string]string // uid -> why its checkpoint cannot be written
+}
+
+// lane brings one pipeline from what it was to what it should be, one step at a
+// time: only the newest wish counts, and pipelines do not wait for each other.
+type lane struct {
+	want  *wish // nil: nothing of it runs here
+	fresh bool
+	busy  bool
+}
+
+type wish struct {
+	epoch uint64
+	cluster.Assigned
 }
 
 // job is what the agent has started and heard of an attempt.
 type job struct {
+	name      string
 	attempt   uint64
 	regions   []uint64
 	graph     *jobgraph.Graph
@@ -77,89 +83,33 @@ type job struct {
 	failed    bool
 }
 
-// New makes an agent.
+// New makes an agent. Connect it before anything is assigned.
 func New(o Options) *Agent {
-	return &Agent{options: o, done: make(chan struct{}), started: make(chan struct{}, 1), jobs: map[string]*job{}, stuck: map[string]string{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Agent{options: o, ctx: ctx, cancel: cancel, lanes: map[string]*lane{}, jobs: map[string]*job{}, stuck: map[string]string{}}
 }
 
-// SetWorker says which worker to drive, before Run.
-func (a *Agent) SetWorker(w *worker.Worker) { a.worker = w }
+// Connect says which worker to drive and whom to report to.
+func (a *Agent) Connect(w *worker.Worker, l Leader) { a.worker, a.leader = w, l }
 
 // Worker is the worker that is driven.
 func (a *Agent) Worker() *worker.Worker { return a.worker }
 
-// Epoch is the worker's registration.
-func (a *Agent) Epoch() uint64 { return a.epoch.Load() }
-
-// Register enters the worker into the catalog.
-func (a *Agent) Register(ctx context.Context) error {
-	r, err := a.options.Node.Propose(ctx, &catalog.RegisterWorker{
-		At: time.Now().UnixMicro(), ID: a.options.WorkerID, Address: a.options.Address, Slots: a.options.Slots, Version: a.options.Version,
-	})
-	if err != nil {
-		return fmt.Errorf("register worker %s: %w", a.options.WorkerID, err)
-	}
-	a.epoch.Store(r.Number)
-	return nil
+// Close stops every task and gives up what was being started.
+func (a *Agent) Close() {
+	a.cancel()
+	a.StopAll("the worker stops")
 }
 
-// Run follows the catalog until ctx ends, then stops every task.
-func (a *Agent) Run(ctx context.Context) {
-	defer close(a.done)
-	defer a.worker.Close()
-	a.options.Leader.Tell(scheduler.WorkerConnected{Worker: a.Epoch()})
-	var beat sync.WaitGroup
-	beat.Go(func() { a.beat(ctx) })
-	defer beat.Wait()
-	for u := range a.options.Node.Watch(ctx, 0) {
-		a.follow(ctx, u)
-	}
-}
-
-// beat tells the leader that the worker lives and what moved.
-func (a *Agent) beat(ctx context.Context) {
-	tick := time.NewTimer(heartbeat)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-a.started:
-			tick.Reset(heartbeat)
-			continue
-		}
-		a.comeBack(ctx)
-		seen := scheduler.WorkerSeen{Worker: a.Epoch()}
-		for _, uid := range a.worker.Jobs() {
-			if j := a.worker.Job(uid); j != nil {
-				seen.Progress = append(seen.Progress, scheduler.Progress{UID: uid, Attempt: j.Attempt(), Count: progress(j)})
-			}
-		}
-		a.options.Leader.Tell(seen)
-		if len(seen.Progress) > 0 {
-			tick.Reset(heartbeat)
-		} else {
-			tick.Reset(idleHeartbeat)
+// Progress counts, per job, whatever a checkpoint would keep.
+func (a *Agent) Progress() []scheduler.Progress {
+	var out []scheduler.Progress
+	for _, uid := range a.worker.Jobs() {
+		if j := a.worker.Job(uid); j != nil {
+			out = append(out, scheduler.Progress{UID: uid, Attempt: j.Attempt(), Count: progress(j)})
 		}
 	}
-}
-
-// comeBack registers the worker anew if the catalog has dropped it: a process
-// that was suspended for longer than its lease lives on, its attempts do not.
-func (a *Agent) comeBack(ctx context.Context) {
-	if _, known := a.options.Node.View().Worker(a.Epoch()); known || a.Epoch() == 0 || !a.options.Node.Leads() {
-		return
-	}
-	before := a.Epoch()
-	if err := a.Register(ctx); err != nil {
-		if ctx.Err() == nil {
-			a.options.Log.Warn("the worker was given up and is not back yet", "epoch", before, "error", err)
-		}
-		return
-	}
-	a.options.Log.Warn("the worker stood still for longer than its lease, was given up and is back", "epoch", a.Epoch())
-	a.options.Leader.Tell(scheduler.WorkerConnected{Worker: a.Epoch()})
+	return out
 }
 
 // progress changes whenever something moved that a checkpoint would keep.
@@ -173,49 +123,80 @@ func progress(j *worker.Job) uint64 {
 	return n
 }
 
-// follow reconciles the jobs that a move of the catalog speaks of.
-func (a *Agent) follow(ctx context.Context, u raftmeta.Update) {
-	uids := map[string]bool{}
+// Assign takes what the leader says that this worker holds.
+func (a *Agent) Assign(epoch uint64, u cluster.Update) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if u.Resync {
-		for p := range u.State.Pipelines("") {
-			uids[p.UID] = true
+		named := map[string]bool{}
+		for _, p := range u.Assigned {
+			named[p.Pipeline.UID] = true
 		}
-		a.mu.Lock()
-		for uid := range a.jobs {
-			uids[uid] = true
-		}
-		a.mu.Unlock()
-	}
-	for _, c := range u.Changes {
-		if c.Kind == catalog.KindPipeline {
-			uids[c.Key] = true
+		for uid, l := range a.lanes {
+			if l.want != nil && !named[uid] {
+				a.wish(uid, nil)
+			}
 		}
 	}
-	for uid := range uids {
-		p, ok := u.State.Pipeline(uid)
-		if !ok {
-			a.stop(uid)
-			continue
-		}
-		a.reconcile(ctx, p)
+	for _, uid := range u.Gone {
+		a.wish(uid, nil)
+	}
+	for _, p := range u.Assigned {
+		a.wish(p.Pipeline.UID, &wish{epoch, p})
 	}
 }
 
-func (a *Agent) reconcile(ctx context.Context, p *catalog.Pipeline) {
-	mine := len(p.Job.Slots.Of(a.Epoch())) > 0 && p.Job.State.HasTasks()
-	a.mu.Lock()
-	j := a.jobs[p.UID]
-	a.mu.Unlock()
-	switch {
-	case !mine:
-		if j != nil {
-			a.stop(p.UID)
+// wish sets what should be, and drives there unless something does already.
+func (a *Agent) wish(uid string, w *wish) {
+	l := a.lanes[uid]
+	if l == nil {
+		if w == nil {
+			return
 		}
-	case j == nil || j.attempt < p.Job.Attempt:
-		a.start(ctx, p)
-	default:
-		a.committed(p, j)
+		l = &lane{}
+		a.lanes[uid] = l
 	}
+	l.want, l.fresh = w, true
+	if !l.busy {
+		l.busy = true
+		a.driving.Go(func() { a.drive(uid, l) })
+	}
+}
+
+func (a *Agent) drive(uid string, l *lane) {
+	for {
+		a.mu.Lock()
+		if !l.fresh {
+			l.busy = false
+			if l.want == nil {
+				delete(a.lanes, uid)
+			}
+			a.mu.Unlock()
+			return
+		}
+		l.fresh = false
+		w, j := l.want, a.jobs[uid]
+		a.mu.Unlock()
+		switch {
+		case w == nil:
+			a.stop(uid)
+		case j == nil || j.attempt < w.Pipeline.Job.Attempt:
+			a.start(a.ctx, w)
+		default:
+			a.committed(w.Pipeline, j)
+		}
+	}
+}
+
+// StopAll ends every task: the registration is over, or the process ends.
+func (a *Agent) StopAll(string) {
+	a.mu.Lock()
+	for uid := range a.lanes {
+		a.wish(uid, nil)
+	}
+	a.mu.Unlock()
+	a.worker.Close() // all at once; the lanes only tidy up behind it
+	a.driving.Wait()
 }
 
 func (a *Agent) committed(p *catalog.Pipeline, j *job) {
@@ -240,9 +221,10 @@ func (a *Agent) stop(uid string) {
 }
 
 // start begins an attempt. What keeps it from starting is reported like a task's failure.
-func (a *Agent) start(ctx context.Context, p *catalog.Pipeline) {
+func (a *Agent) start(ctx context.Context, w *wish) {
+	p := w.Pipeline
 	a.worker.Stop(p.UID)
-	j := &job{attempt: p.Job.Attempt, regions: p.Job.Regions}
+	j := &job{name: catalog.Key(p.Namespace, p.Name), attempt: p.Job.Attempt, regions: p.Job.Regions}
 	if p.Job.Last != nil {
 		j.last = p.Job.Last.ID
 	}
@@ -250,7 +232,7 @@ func (a *Agent) start(ctx context.Context, p *catalog.Pipeline) {
 	a.jobs[p.UID] = j
 	delete(a.stuck, p.UID) // what the attempt before could not write is given up
 	a.mu.Unlock()
-	s, err := a.spec(ctx, p)
+	s, err := a.spec(ctx, w)
 	if err == nil {
 		err = failpoint.Hit(failpoint.AttemptStarting)
 	}
@@ -261,15 +243,17 @@ func (a *Agent) start(ctx context.Context, p *catalog.Pipeline) {
 	if err != nil {
 		a.Failed(worker.Failure{UID: p.UID, Attempt: p.Job.Attempt, Err: err})
 	}
-	select {
-	case a.started <- struct{}{}: // the idle heartbeat would hide its first progress for a second
-	default:
-	}
+	a.leader.Wake() // the idle heartbeat would hide its first progress for a second
 }
 
 // spec reads what an attempt needs: its graph and the checkpoint it starts from.
-func (a *Agent) spec(ctx context.Context, p *catalog.Pipeline) (worker.Start, error) {
-	s := worker.Start{Pipeline: catalog.Key(p.Namespace, p.Name), UID: p.UID, Attempt: p.Job.Attempt}
+func (a *Agent) spec(ctx context.Context, w *wish) (worker.Start, error) {
+	p := w.Pipeline
+	s := worker.Start{Pipeline: catalog.Key(p.Namespace, p.Name), UID: p.UID, Attempt: p.Job.Attempt, Self: w.epoch}
+	for i := range p.Job.Slots.Len() {
+		epoch := p.Job.Slots.Worker(i)
+		s.Slots = append(s.Slots, worker.Peer{Epoch: epoch, Address: w.Workers[epoch]})
+	}
 	b, err := ReadDigest(ctx, a.options.Blobs, GraphName(p.Current.Graph), p.Current.Graph)
 	if err != nil {
 		return s, fmt.Errorf("read graph: %w", err)
@@ -318,7 +302,7 @@ func (a *Agent) Trigger(_ uint64, t scheduler.Trigger) {
 		b.Actions |= element.Savepoint
 	}
 	if err := a.worker.Trigger(t.UID, b); err != nil && !errors.Is(err, worker.ErrUnknownJob) {
-		a.options.Leader.Tell(scheduler.Decline{Worker: a.Epoch(), UID: t.UID, Attempt: t.Attempt, ID: t.ID, Reason: err.Error()})
+		a.leader.Tell(scheduler.Decline{Worker: a.leader.Epoch(), UID: t.UID, Attempt: t.Attempt, ID: t.ID, Reason: err.Error()})
 	}
 }
 
@@ -334,19 +318,21 @@ func (a *Agent) Abort(_ uint64, ab scheduler.Abort) {
 	}
 }
 
-// Lead says what still holds to a new leader.
-func (a *Agent) Lead() {
+// Holding says what still holds, to a leader that begins with nothing.
+func (a *Agent) Holding(epoch uint64) []scheduler.Event {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	var out []scheduler.Event
 	for uid, j := range a.jobs {
 		if j.ready {
-			a.options.Leader.Tell(scheduler.TasksReady{Worker: a.Epoch(), UID: uid, Attempt: j.attempt})
+			out = append(out, scheduler.TasksReady{Worker: epoch, UID: uid, Attempt: j.attempt})
 		}
 		if j.ended {
-			a.options.Leader.Tell(scheduler.SourcesEnded{Worker: a.Epoch(), UID: uid, Attempt: j.attempt})
+			out = append(out, scheduler.SourcesEnded{Worker: epoch, UID: uid, Attempt: j.attempt})
 		}
 		if j.published > 0 {
-			a.options.Leader.Tell(scheduler.OutputPublished{Worker: a.Epoch(), UID: uid, Attempt: j.attempt, ID: j.published})
+			out = append(out, scheduler.OutputPublished{Worker: epoch, UID: uid, Attempt: j.attempt, ID: j.published})
 		}
 	}
+	return out
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/weirstream/weir/abi/key"
+	"github.com/weirstream/weir/platform/cluster"
 	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/failpoint"
 	"github.com/weirstream/weir/platform/runtime"
@@ -35,13 +36,13 @@ func (a *Agent) update(uid string, attempt uint64, change func(*job)) bool {
 // Running reports that every task is open.
 func (a *Agent) Running(uid string, attempt uint64) {
 	if a.update(uid, attempt, func(j *job) { j.ready = true }) {
-		a.options.Leader.Tell(scheduler.TasksReady{Worker: a.Epoch(), UID: uid, Attempt: attempt})
+		a.leader.Tell(scheduler.TasksReady{Worker: a.leader.Epoch(), UID: uid, Attempt: attempt})
 	}
 }
 
 // Acknowledged reports a part; one that is too large for a message goes by an object.
 func (a *Agent) Acknowledged(ack worker.Ack) {
-	a.options.Leader.Measured(ack.UID, ack.Checkpoint, ack.AlignTook, ack.FreezeTook)
+	a.leader.Measured(cluster.Measure{UID: ack.UID, Checkpoint: ack.Checkpoint, Align: ack.AlignTook, Freeze: ack.FreezeTook})
 	part := scheduler.Part{Inline: ack.Part.Marshal(), Prepared: ack.Prepared}
 	if len(part.Inline) > scheduler.MaxPartBytes {
 		var random [8]byte
@@ -49,12 +50,12 @@ func (a *Agent) Acknowledged(ack worker.Ack) {
 		part.Object = fmt.Sprintf("%s/%020d/%010d/%s/%s", ack.UID, ack.Checkpoint, ack.Attempt, a.options.WorkerID, hex.EncodeToString(random[:]))
 		part.Digest = sha256.Sum256(part.Inline)
 		if _, err := a.options.Blobs.Put(context.Background(), part.Object, bytes.NewReader(part.Inline)); err != nil {
-			a.options.Leader.Tell(scheduler.Decline{Worker: a.Epoch(), UID: ack.UID, Attempt: ack.Attempt, ID: ack.Checkpoint, Reason: err.Error()})
+			a.leader.Tell(scheduler.Decline{Worker: a.leader.Epoch(), UID: ack.UID, Attempt: ack.Attempt, ID: ack.Checkpoint, Reason: err.Error()})
 			return
 		}
 		part.Inline = nil
 	}
-	a.options.Leader.Tell(scheduler.Ack{Worker: a.Epoch(), UID: ack.UID, Attempt: ack.Attempt, ID: ack.Checkpoint, Part: part})
+	a.leader.Tell(scheduler.Ack{Worker: a.leader.Epoch(), UID: ack.UID, Attempt: ack.Attempt, ID: ack.Checkpoint, Part: part})
 }
 
 // Stuck keeps why a part cannot be written, for status and metrics.
@@ -71,7 +72,7 @@ func (a *Agent) Stuck(uid string, attempt, checkpoint uint64, text string) {
 		if before == "" {
 			a.options.Log.Error("a checkpoint cannot be written", "pipeline", a.name(uid), "checkpoint", checkpoint, "error", text)
 		}
-		a.options.Leader.Tell(scheduler.Holding{Worker: a.Epoch(), UID: uid, Attempt: attempt, ID: checkpoint, Tasks: []string{text}})
+		a.leader.Tell(scheduler.Holding{Worker: a.leader.Epoch(), UID: uid, Attempt: attempt, ID: checkpoint, Tasks: []string{text}})
 	}
 }
 
@@ -86,14 +87,14 @@ func (a *Agent) StuckText(uid string) string {
 func (a *Agent) Published(uid string, attempt, checkpoint uint64) {
 	known := a.update(uid, attempt, func(j *job) { j.published = max(j.published, checkpoint) })
 	if known && failpoint.Hit(failpoint.PublishedNoticed) == nil {
-		a.options.Leader.Tell(scheduler.OutputPublished{Worker: a.Epoch(), UID: uid, Attempt: attempt, ID: checkpoint})
+		a.leader.Tell(scheduler.OutputPublished{Worker: a.leader.Epoch(), UID: uid, Attempt: attempt, ID: checkpoint})
 	}
 }
 
 // Ended reports that every task has seen the end of its inputs.
 func (a *Agent) Ended(uid string, attempt uint64) {
 	if a.update(uid, attempt, func(j *job) { j.ended = true }) {
-		a.options.Leader.Tell(scheduler.SourcesEnded{Worker: a.Epoch(), UID: uid, Attempt: attempt})
+		a.leader.Tell(scheduler.SourcesEnded{Worker: a.leader.Epoch(), UID: uid, Attempt: attempt})
 	}
 }
 
@@ -112,14 +113,16 @@ func (a *Agent) Failed(f worker.Failure) {
 	}
 	class := classOf(f.Err)
 	a.options.Log.Error("the job failed", "pipeline", a.name(f.UID), "attempt", f.Attempt, "class", string(class), "error", f.Err)
-	a.options.Leader.Tell(scheduler.TaskFailed{
-		Worker: a.Epoch(), UID: f.UID, Attempt: attempt, Region: region, Class: class, Text: firstLine(f.Err.Error()),
+	a.leader.Tell(scheduler.TaskFailed{
+		Worker: a.leader.Epoch(), UID: f.UID, Attempt: attempt, Region: region, Class: class, Text: firstLine(f.Err.Error()),
 	})
 }
 
 func (a *Agent) name(uid string) string {
-	if p, ok := a.options.Node.View().Pipeline(uid); ok {
-		return catalog.Key(p.Namespace, p.Name)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if j := a.jobs[uid]; j != nil {
+		return j.name
 	}
 	return uid
 }

@@ -275,15 +275,15 @@ func TestAWorkerThatWasGivenUpRegistersAgainAndItsJobsGoOn(t *testing.T) {
 		h.state(uid, catalog.JobRunning)
 		w.Allow(50)
 		h.shown(uid)
-		before := h.agent.Epoch()
+		before := h.session.Epoch()
 		// What the leader proposes when a worker was silent for a lease: the whole
 		// process was stopped for a while, for instance.
 		h.propose(&catalog.RemoveWorker{At: time.Now().UnixMicro(), Epoch: before, Reason: "it was silent"})
 		w.Allow(100)
 		j := h.state(uid, catalog.JobFinished)
 		h.exact(300)
-		if j.Attempt != 2 || h.agent.Epoch() == before {
-			t.Errorf("attempt %d, registration %d after %d", j.Attempt, h.agent.Epoch(), before)
+		if j.Attempt != 2 || h.session.Epoch() == before {
+			t.Errorf("attempt %d, registration %d after %d", j.Attempt, h.session.Epoch(), before)
 		}
 	})
 }

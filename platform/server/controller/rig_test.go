@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/weirstream/weir/platform/cluster"
 	"github.com/weirstream/weir/platform/runtime/runtimetest"
 	"github.com/weirstream/weir/platform/server/agent"
 	"github.com/weirstream/weir/platform/server/controller"
@@ -36,7 +37,9 @@ type house struct {
 	node    *raftmeta.Node
 	blobs   blob.Store
 	control *controller.Controller
+	desk    *cluster.Desk
 	agent   *agent.Agent
+	session *cluster.Session
 	log     *lines
 
 	stop  context.CancelFunc
@@ -68,27 +71,36 @@ func move(t *testing.T, w *runtimetest.World, blobs blob.Store, node *raftmeta.N
 	h := &house{t: t, world: w, blobs: blobs, node: node, log: &lines{}}
 	log := slog.New(slog.NewTextHandler(h.log, nil))
 	h.control = controller.New(controller.Options{Node: h.node, Blobs: blobs, Log: log})
-	h.agent = agent.New(agent.Options{WorkerID: "worker", Address: "here:1", Slots: 8, Node: h.node, Blobs: blobs, Leader: h.control, Log: log})
-	h.agent.SetWorker(worker.New(worker.Options{
+	h.desk = cluster.NewDesk(cluster.DeskOptions{Node: h.node, Scheduler: h.control, About: func() cluster.Joined { return cluster.Joined{} }})
+	h.control.SetWorkers(h.desk)
+	h.agent = agent.New(agent.Options{WorkerID: "worker", Blobs: blobs, Log: log})
+	h.session = cluster.NewSession(cluster.SessionOptions{
+		Leader: h.desk, Host: h.agent, Log: log, Joining: cluster.Joining{ID: "worker", Address: "here:1", Slots: 8},
+	})
+	h.agent.Connect(worker.New(worker.Options{
 		ID: "worker", Log: log, Blobs: blobs, Clock: time.Now, NewOperator: w.NewOperator, Reporter: h.agent,
 		NewState: func(d []state.Descriptor) (state.Backend, error) {
 			return arena.Open(state.Options{Descriptors: d})
 		},
-	}))
-	h.control.SetWorkers(h.agent)
-	if err := h.agent.Register(t.Context()); err != nil {
+	}), h.session)
+	if _, err := h.session.Join(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	h.stop = stop
 	h.tasks.Go(func() { h.control.Run(ctx) })
-	h.tasks.Go(func() { h.agent.Run(ctx) })
+	h.tasks.Go(func() {
+		if err := h.session.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
 	return h
 }
 
 func (h *house) leave() {
 	h.stop()
 	h.tasks.Wait()
+	h.agent.Close()
 }
 
 // lines keeps a log.
