@@ -101,7 +101,7 @@ var methods = map[string]map[string]Access{
 		"Report":    {workers, Everywhere},
 		"Drain":     {workers, Everywhere},
 		"Leave":     {workers, Everywhere},
-		"FindTopic": {workers, Everywhere},
+		"FindTopic": {workers, InNamespace},
 		"Announce":  {workers, Everywhere},
 	},
 	"grpc.health.v1.Health": {
