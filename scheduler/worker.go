@@ -105,7 +105,7 @@ func (c *Core) offers(forUID string) []Offer {
 		if uid == forUID {
 			continue
 		}
-		held, count := j.p.Job.Slots, j.holds()
+		held, count := j.p.Job.Slots, holds(j.p)
 		if j.claimed != nil {
 			held, count = j.claimed, j.claimed.Len()
 		}
@@ -122,19 +122,19 @@ func (c *Core) offers(forUID string) []Offer {
 	return list
 }
 
-// holds counts the slots, from the first, that regions of the job use. One that
-// is down holds none: two jobs that each wait for the other's slots would wait for ever.
-func (j *job) holds() int {
+// holds counts the slots, from the first, that regions of a job use. One that is
+// down holds none: two jobs that each wait for the other's slots would wait for ever.
+func holds(p *catalog.Pipeline) int {
 	count := 0
-	for r, width := range j.p.Current.Widths {
-		if j.p.Job.Runs(r) {
+	for r, width := range p.Current.Widths {
+		if p.Job.Runs(r) {
 			count = max(count, width)
 		}
 	}
-	if j.p.Job.Revision != j.p.Current.Number && j.p.Job.State.Active() {
-		return j.p.Job.Slots.Len() // the widths are not those that it runs with
+	if p.Job.Revision != p.Current.Number && p.Job.State.Active() {
+		return p.Job.Slots.Len() // the widths are not those that it runs with
 	}
-	return min(count, j.p.Job.Slots.Len())
+	return min(count, p.Job.Slots.Len())
 }
 
 func (c *Core) wishes(j *job) []Wish {

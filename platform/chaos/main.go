@@ -37,8 +37,12 @@ func run(ctx context.Context) error {
 	flag.DurationVar(&o.Interval, "interval", 250*time.Millisecond, "checkpoint interval")
 	flag.StringVar(&o.Dir, "dir", "", "folder for data and logs (default: a temporary one, kept if something fails)")
 	flag.StringVar(&o.Binary, "weir", "", "the program to test (default: built from this repository)")
+	rescale := flag.Bool("rescale", true, "rescale 2 to 5 to 3 in turn, while records flow and processes die")
 	strict := flag.Bool("strict", false, "sync everything before it is acknowledged")
 	flag.Parse()
+	if *rescale {
+		o.Widths = []int{5, 3, 2}
+	}
 	if *strict {
 		o.ServerArgs = append(o.ServerArgs, "--durability", "strict")
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/weirstream/weir/abi/frame"
@@ -301,6 +302,15 @@ func (f *fake) StopPipeline(_ context.Context, r *connect.Request[weirv1.StopPip
 
 func (f *fake) ResumePipeline(_ context.Context, r *connect.Request[weirv1.ResumePipelineRequest]) (*connect.Response[weirv1.ResumePipelineResponse], error) {
 	return connect.NewResponse(&weirv1.ResumePipelineResponse{Pipeline: &weirv1.Pipeline{Name: r.Msg.GetName(), State: "stopped", Attempt: 2}}), f.pipeline(r.Msg.GetName())
+}
+
+func (f *fake) RescalePipeline(_ context.Context, r *connect.Request[weirv1.RescalePipelineRequest]) (*connect.Response[weirv1.RescalePipelineResponse], error) {
+	if r.Msg.GetParallelism() > 256 {
+		return nil, refuse(connect.CodeFailedPrecondition, "rescale pipeline alerts: it needs 500 slots, 64 are free on 1 workers: 436 are missing", "")
+	}
+	now := proto.CloneOf(somePipeline)
+	now.Parallelism, now.RunningRevision = r.Msg.GetParallelism(), 1
+	return connect.NewResponse(&weirv1.RescalePipelineResponse{Pipeline: now, Kept: []string{"sink.log stays at 1: it writes one file, which one task writes"}}), nil
 }
 
 func (f *fake) DeletePipeline(_ context.Context, r *connect.Request[weirv1.DeletePipelineRequest]) (*connect.Response[weirv1.DeletePipelineResponse], error) {

@@ -18,7 +18,7 @@ func (a *app) pipelineCommand() *cobra.Command {
 		`A pipeline is a file that says which topics flow through which functions to
 which topics. Applying it starts it, or changes it with its state kept.`,
 		a.pipelineValidate(), a.pipelineDiff(), a.pipelineApply(), a.pipelineList(), a.pipelineStatus(),
-		a.pipelineStop(), a.pipelineResume(), a.pipelineDelete(), a.pipelineLogs())
+		a.pipelineStop(), a.pipelineResume(), a.pipelineRescale(), a.pipelineDelete(), a.pipelineLogs())
 }
 
 func (a *app) pipelineValidate() *cobra.Command {

@@ -93,7 +93,7 @@ func (a *app) statusText(s *weirv1.PipelineStatus) string {
 		"state", stateLine(p, pl),
 		"revision", fmt.Sprintf("%d, applied %s", pl.GetRevision(), moment(pl.GetUpdated())),
 		"attempt", fmt.Sprintf("%d, %s restarts", pl.GetAttempt(), count(pl.GetRestarts())),
-		"parallelism", fmt.Sprint(pl.GetParallelism()),
+		"parallelism", parallelismLine(pl),
 		"modules", modulesLine(pl.GetModules()),
 		"records", fmt.Sprintf("%s in, %s out, %s behind", count(s.GetRecordsIn()), count(s.GetRecordsOut()), count(s.GetLagRecords())),
 		"checkpoint", checkpointLine(s.GetLastCheckpoint()),
@@ -128,6 +128,18 @@ func stateLine(p paint, pl *weirv1.Pipeline) string {
 	s := p.state(pl.GetState())
 	if pl.GetDesired() != "" && pl.GetDesired() != pl.GetState() {
 		s += " (wanted: " + pl.GetDesired() + ")"
+	}
+	return s
+}
+
+// parallelismLine names what runs, what is wanted and what the file says, as far as they differ.
+func parallelismLine(pl *weirv1.Pipeline) string {
+	s := fmt.Sprint(pl.GetParallelism())
+	if now := pl.GetRunningParallelism(); now != 0 && now != pl.GetParallelism() {
+		s += fmt.Sprintf(", now %d", now)
+	}
+	if own := pl.GetFileParallelism(); own != 0 && own != pl.GetParallelism() {
+		s += fmt.Sprintf(" (rescaled; the file says %d)", own)
 	}
 	return s
 }

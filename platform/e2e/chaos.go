@@ -29,6 +29,7 @@ type ChaosOptions struct {
 	Keys        int
 	Partitions  int
 	Parallelism int
+	Widths      []int // parallelisms between which every process rescales in turn; none: it stays
 	Kills       int
 	Interval    time.Duration // of checkpoints
 	Dir         string        // for data and logs
@@ -42,6 +43,7 @@ type ChaosOptions struct {
 type ChaosReport struct {
 	Aimed, Reached int // deaths aimed at a place, and those that came there
 	Random         int
+	Rescales       int    // that were decided
 	Checkpoint     uint64 // the last one
 	Files          int    // left after sweeping
 	Plain          int    // records of the plain client
@@ -171,6 +173,8 @@ func (c *chaos) round(ctx context.Context, p *Process, i int, d Death) (*Process
 	if err != nil && !errors.Is(err, ErrDied) {
 		return p, err
 	}
+	rescaled := c.rescale(ctx, i)
+	defer func() { <-rescaled }()
 	end := time.NewTimer(d.After - time.Since(p.Started))
 	defer end.Stop()
 	pace := time.NewTicker(pollEvery)
@@ -194,6 +198,25 @@ func (c *chaos) round(ctx context.Context, p *Process, i int, d Death) (*Process
 		c.count(i, d, reached)
 		return c.next(ctx, i, p)
 	}
+}
+
+// rescale asks the process of a round for another parallelism. The call may meet
+// the death, and the answer may be lost: what counts is what comes out. The result is closed when it is over.
+func (c *chaos) rescale(ctx context.Context, i int) <-chan struct{} {
+	over := make(chan struct{})
+	if len(c.o.Widths) == 0 {
+		close(over)
+		return over
+	}
+	ctx, cancel := context.WithTimeout(ctx, roundTime)
+	go func() {
+		defer close(over)
+		defer cancel()
+		if err := c.client.Rescale(ctx, "chaos", c.o.Widths[i%len(c.o.Widths)]); err == nil {
+			c.report.Rescales++
+		}
+	}()
+	return over
 }
 
 func (c *chaos) count(i int, d Death, reached bool) {

@@ -18,7 +18,7 @@ func TestNothingIsLostDoubledOrReorderedWhenTheServerIsKilledAgainAndAgain(t *te
 	}
 	t.Logf("seed %d: replay it by WEIR_CHAOS_SEED=%d", seed, seed)
 	o := ChaosOptions{
-		Seed: seed, Records: 120_000, Keys: 2_000, Partitions: 8, Parallelism: 2, Kills: 8, Interval: 200 * time.Millisecond,
+		Seed: seed, Records: 120_000, Keys: 2_000, Partitions: 8, Parallelism: 2, Widths: []int{5, 3, 2}, Kills: 8, Interval: 200 * time.Millisecond,
 		Dir: t.TempDir(), Binary: built.binary, Module: built.guest, Out: t.Output(),
 	}
 	r, err := RunChaos(t.Context(), o)
@@ -26,6 +26,9 @@ func TestNothingIsLostDoubledOrReorderedWhenTheServerIsKilledAgainAndAgain(t *te
 	if err != nil {
 		(&world{setup: Setup{Dir: o.Dir}}).showLog(t)
 		t.Fatal(err)
+	}
+	if r.Rescales == 0 {
+		t.Errorf("nothing was rescaled: %+v", r)
 	}
 	if r.Reached == 0 || r.Random == 0 || r.Plain == 0 {
 		t.Errorf("a run without deaths of both kinds or without a neighbour proves little: %+v", r)

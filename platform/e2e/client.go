@@ -108,6 +108,15 @@ func (c *Client) Resume(ctx context.Context, name string) error {
 	return nil
 }
 
+// Rescale asks for another parallelism.
+func (c *Client) Rescale(ctx context.Context, name string, parallelism int) error {
+	_, err := c.Pipelines.RescalePipeline(ctx, connect.NewRequest(&weirv1.RescalePipelineRequest{Namespace: Namespace, Name: name, Parallelism: uint32(parallelism)}))
+	if err != nil {
+		return fmt.Errorf("rescale pipeline %s: %w", name, err)
+	}
+	return nil
+}
+
 // AwaitState waits until the job is in one of the states, and fails at once if
 // it has failed or finished instead.
 func (c *Client) AwaitState(ctx context.Context, name string, states ...string) (*weirv1.PipelineStatus, error) {

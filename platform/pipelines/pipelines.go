@@ -154,7 +154,13 @@ func (s *Service) message(state *catalog.State, p *catalog.Pipeline) *weirv1.Pip
 	out := &weirv1.Pipeline{
 		Namespace: p.Namespace, Name: p.Name, Uid: p.UID, Revision: p.Current.Number, Desired: string(p.Desired), State: string(p.Job.State),
 		Attempt: p.Job.Attempt, Parallelism: uint32(p.Current.Slots()), Created: stamp(p.Created), Updated: stamp(p.Current.Applied),
-		Restarts: p.Job.Restarts,
+		Restarts: p.Job.Restarts, RunningRevision: p.Job.Revision, FileParallelism: uint32(p.Current.Slots()),
+	}
+	if p.Job.State.Active() {
+		out.RunningParallelism = uint32(p.Job.Slots.Len())
+	}
+	if p.Current.FileSlots != 0 {
+		out.FileParallelism = uint32(p.Current.FileSlots)
 	}
 	if e := p.Job.Error; e != nil {
 		out.Error, out.ErrorHint = e.Text, errorHint(p, e)

@@ -61,7 +61,7 @@ func (l *logical) problem(pos pipelinefile.Pos, hint, format string, args ...any
 	l.problems = append(l.problems, pipelinefile.Problem{Pos: pos, Message: fmt.Sprintf(format, args...), Hint: hint})
 }
 
-func resolve(f *pipelinefile.File, w World) *logical {
+func resolve(f *pipelinefile.File, w World, scale Scale) *logical {
 	l := &logical{file: f, world: w, byName: map[string]*node{}}
 	width := f.Parallelism
 	if width == 0 {
@@ -88,6 +88,11 @@ func resolve(f *pipelinefile.File, w World) *logical {
 		l.nodes = append(l.nodes, n)
 	}
 	for _, n := range l.nodes {
+		if width, ok := scale[n.id()]; ok {
+			n.parallelism = width
+		}
+	}
+	for _, n := range l.nodes {
 		if n.name == deadLetterStage {
 			l.problem(n.pos, "choose another", "the name %s is that of the sink of dead letters", n.name)
 		}
@@ -101,6 +106,17 @@ func resolve(f *pipelinefile.File, w World) *logical {
 	}
 	return l
 }
+
+// id is the operator's in the job graph.
+func (n *node) id() string {
+	if n.sink != nil {
+		return SinkID(n.name)
+	}
+	return n.name
+}
+
+// SinkID is the operator id of a sink: an operator and its sink may bear one name.
+func SinkID(name string) string { return sinkPrefix + name }
 
 func (l *logical) add(n *node) {
 	l.nodes = append(l.nodes, n)

@@ -32,9 +32,18 @@ type Plan struct {
 	Warnings    []pipelinefile.Problem
 }
 
+// Scale is a parallelism by operator id, in place of what the file says.
+type Scale map[string]int
+
 // Make plans a file. Either there is a plan or there are problems.
 func Make(f *pipelinefile.File, w World) (*Plan, []pipelinefile.Problem) {
-	l := resolve(f, w)
+	return MakeScaled(f, w, nil)
+}
+
+// MakeScaled plans a file at another parallelism than its own. What the scale
+// does not name is as the file says.
+func MakeScaled(f *pipelinefile.File, w World, scale Scale) (*Plan, []pipelinefile.Problem) {
+	l := resolve(f, w, scale)
 	if len(l.problems) > 0 {
 		return nil, l.problems
 	}
@@ -143,7 +152,7 @@ func (p *physical) edge(n *node, input int, from port, to place) {
 
 // operator describes a node as an operator of the job graph.
 func (p *physical) operator(n *node) (jobgraph.Operator, error) {
-	op := jobgraph.Operator{ID: n.name, Key: n.key}
+	op := jobgraph.Operator{ID: n.id(), Key: n.key}
 	for _, in := range n.inputs {
 		op.Inputs = append(op.Inputs, in.node.outputs[in.output].schema.String())
 	}
@@ -158,7 +167,7 @@ func (p *physical) operator(n *node) (jobgraph.Operator, error) {
 	case n.source != nil:
 		op.Kind, config = kindSource, p.sourceConfig(n)
 	case n.sink != nil:
-		op.ID, op.Kind, config = sinkPrefix+n.name, kindSink, p.sinkConfig(n)
+		op.Kind, config = kindSink, p.sinkConfig(n)
 	case n.function != nil:
 		op.Kind, op.State = udf.Kind, statesOf(n.function)
 		config = udf.Config{Module: n.module.Digest, Function: n.function.Name, Config: n.operator.Config, DeadLetters: n.letters,

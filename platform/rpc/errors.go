@@ -21,6 +21,7 @@ import (
 	"github.com/weirstream/weir/platform/topics"
 	"github.com/weirstream/weir/raftmeta"
 	"github.com/weirstream/weir/raftmeta/catalog"
+	"github.com/weirstream/weir/scheduler"
 )
 
 var errNoLeader = errors.New("no leader is known yet; wait a moment and call again")
@@ -42,6 +43,7 @@ var codes = []struct {
 	{auth.ErrThrottled, connect.CodeResourceExhausted},
 	{modules.ErrRefused, connect.CodeInvalidArgument},
 	{pipelines.ErrRefused, connect.CodeFailedPrecondition},
+	{scheduler.ErrNoSlots, connect.CodeFailedPrecondition},
 	{catalog.ErrNotFound, connect.CodeNotFound},
 	{catalog.ErrExists, connect.CodeAlreadyExists},
 	{catalog.ErrInUse, connect.CodeFailedPrecondition},

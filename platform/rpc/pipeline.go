@@ -44,6 +44,10 @@ func (h *pipelineHandler) ResumePipeline(ctx context.Context, r *connect.Request
 	return unary(ctx, r, h.pipelines.Resume)
 }
 
+func (h *pipelineHandler) RescalePipeline(ctx context.Context, r *connect.Request[weirv1.RescalePipelineRequest]) (*connect.Response[weirv1.RescalePipelineResponse], error) {
+	return unary(ctx, r, h.pipelines.Rescale)
+}
+
 func (h *pipelineHandler) DeletePipeline(ctx context.Context, r *connect.Request[weirv1.DeletePipelineRequest]) (*connect.Response[weirv1.DeletePipelineResponse], error) {
 	return unary(ctx, r, h.pipelines.Delete)
 }

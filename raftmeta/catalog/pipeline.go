@@ -57,8 +57,10 @@ type Revision struct {
 	Modules []Digest `json:"modules,omitempty"`
 	// Widths is the highest parallelism per region, in the order of jobgraph.Regions:
 	// region r has a task in slots 0 to Widths[r]-1.
-	Widths   []int    `json:"widths"`
-	Delivery Delivery `json:"delivery"`
+	Widths []int `json:"widths"`
+	// FileSlots is how many slots the file alone would take, where a rescale chose others; else zero.
+	FileSlots int      `json:"file_slots,omitempty"`
+	Delivery  Delivery `json:"delivery"`
 	// IntervalMs, PauseMs and TimeoutMs are those of checkpoints; zero means the scheduler's default.
 	IntervalMs int64 `json:"interval_ms,omitempty"`
 	PauseMs    int64 `json:"pause_ms,omitempty"`
@@ -196,6 +198,9 @@ func (c *ApplyPipeline) check(tx *txn, what string) error {
 	}
 	if r.Delivery != ExactlyOnce && r.Delivery != AtLeastOnce {
 		return refuse(ErrInvalid, "%s: delivery %q is neither %s nor %s", what, r.Delivery, ExactlyOnce, AtLeastOnce)
+	}
+	if r.FileSlots < 0 || r.FileSlots > jobgraph.MaxParallelism {
+		return refuse(ErrInvalid, "%s: its file asks for %d slots: choose 1 to %d", what, r.FileSlots, jobgraph.MaxParallelism)
 	}
 	if r.IntervalMs < 0 || r.PauseMs < 0 || r.TimeoutMs < 0 || r.MaxRestart < 0 {
 		return refuse(ErrInvalid, "%s: a negative number among its checkpoint and restart options", what)

@@ -590,23 +590,26 @@ func (x *ApplyPipelineResponse) GetWarnings() []*Problem {
 }
 
 type Pipeline struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Uid           string                 `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
-	Revision      uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
-	Desired       string                 `protobuf:"bytes,5,opt,name=desired,proto3" json:"desired,omitempty"` // running, stopped
-	State         string                 `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"`     // of the job: created, starting, running, restarting, stopping, stopped, failed, finished
-	Attempt       uint64                 `protobuf:"varint,7,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Parallelism   uint32                 `protobuf:"varint,8,opt,name=parallelism,proto3" json:"parallelism,omitempty"`
-	Created       *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created,proto3" json:"created,omitempty"`
-	Updated       *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=updated,proto3" json:"updated,omitempty"`
-	Restarts      uint64                 `protobuf:"varint,11,opt,name=restarts,proto3" json:"restarts,omitempty"`
-	Error         string                 `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"` // why it failed or restarts
-	ErrorHint     string                 `protobuf:"bytes,13,opt,name=error_hint,json=errorHint,proto3" json:"error_hint,omitempty"`
-	Modules       []string               `protobuf:"bytes,14,rep,name=modules,proto3" json:"modules,omitempty"` // name@digest
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Namespace          string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name               string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Uid                string                 `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	Revision           uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	Desired            string                 `protobuf:"bytes,5,opt,name=desired,proto3" json:"desired,omitempty"` // running, stopped
+	State              string                 `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"`     // of the job: created, starting, running, restarting, stopping, stopped, failed, finished
+	Attempt            uint64                 `protobuf:"varint,7,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Parallelism        uint32                 `protobuf:"varint,8,opt,name=parallelism,proto3" json:"parallelism,omitempty"`
+	Created            *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created,proto3" json:"created,omitempty"`
+	Updated            *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=updated,proto3" json:"updated,omitempty"`
+	Restarts           uint64                 `protobuf:"varint,11,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	Error              string                 `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"` // why it failed or restarts
+	ErrorHint          string                 `protobuf:"bytes,13,opt,name=error_hint,json=errorHint,proto3" json:"error_hint,omitempty"`
+	Modules            []string               `protobuf:"bytes,14,rep,name=modules,proto3" json:"modules,omitempty"`                                                  // name@digest
+	RunningRevision    uint64                 `protobuf:"varint,15,opt,name=running_revision,json=runningRevision,proto3" json:"running_revision,omitempty"`          // that tasks run, or ran last; 0: none yet
+	RunningParallelism uint32                 `protobuf:"varint,16,opt,name=running_parallelism,json=runningParallelism,proto3" json:"running_parallelism,omitempty"` // that tasks run at; 0: none run
+	FileParallelism    uint32                 `protobuf:"varint,17,opt,name=file_parallelism,json=fileParallelism,proto3" json:"file_parallelism,omitempty"`          // of the file as it was applied, which a rescale does not change
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Pipeline) Reset() {
@@ -735,6 +738,27 @@ func (x *Pipeline) GetModules() []string {
 		return x.Modules
 	}
 	return nil
+}
+
+func (x *Pipeline) GetRunningRevision() uint64 {
+	if x != nil {
+		return x.RunningRevision
+	}
+	return 0
+}
+
+func (x *Pipeline) GetRunningParallelism() uint32 {
+	if x != nil {
+		return x.RunningParallelism
+	}
+	return 0
+}
+
+func (x *Pipeline) GetFileParallelism() uint32 {
+	if x != nil {
+		return x.FileParallelism
+	}
+	return 0
 }
 
 type OperatorStatus struct {
@@ -1613,6 +1637,150 @@ func (x *ResumePipelineResponse) GetPipeline() *Pipeline {
 	return nil
 }
 
+type RescalePipelineRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Parallelism   uint32                 `protobuf:"varint,3,opt,name=parallelism,proto3" json:"parallelism,omitempty"`
+	Operator      string                 `protobuf:"bytes,4,opt,name=operator,proto3" json:"operator,omitempty"` // as the status names it; empty: all whose file says no parallelism of their own
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RescalePipelineRequest) Reset() {
+	*x = RescalePipelineRequest{}
+	mi := &file_weir_v1_pipeline_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RescalePipelineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RescalePipelineRequest) ProtoMessage() {}
+
+func (x *RescalePipelineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_pipeline_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RescalePipelineRequest.ProtoReflect.Descriptor instead.
+func (*RescalePipelineRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RescalePipelineRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *RescalePipelineRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RescalePipelineRequest) GetParallelism() uint32 {
+	if x != nil {
+		return x.Parallelism
+	}
+	return 0
+}
+
+func (x *RescalePipelineRequest) GetOperator() string {
+	if x != nil {
+		return x.Operator
+	}
+	return ""
+}
+
+type RescalePipelineResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pipeline      *Pipeline              `protobuf:"bytes,1,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
+	Unchanged     bool                   `protobuf:"varint,2,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	Graph         []string               `protobuf:"bytes,3,rep,name=graph,proto3" json:"graph,omitempty"` // as in DiffPipelineResponse
+	Kept          []string               `protobuf:"bytes,4,rep,name=kept,proto3" json:"kept,omitempty"`   // operators that keep their parallelism, and why
+	Warnings      []*Problem             `protobuf:"bytes,5,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RescalePipelineResponse) Reset() {
+	*x = RescalePipelineResponse{}
+	mi := &file_weir_v1_pipeline_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RescalePipelineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RescalePipelineResponse) ProtoMessage() {}
+
+func (x *RescalePipelineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_pipeline_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RescalePipelineResponse.ProtoReflect.Descriptor instead.
+func (*RescalePipelineResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *RescalePipelineResponse) GetPipeline() *Pipeline {
+	if x != nil {
+		return x.Pipeline
+	}
+	return nil
+}
+
+func (x *RescalePipelineResponse) GetUnchanged() bool {
+	if x != nil {
+		return x.Unchanged
+	}
+	return false
+}
+
+func (x *RescalePipelineResponse) GetGraph() []string {
+	if x != nil {
+		return x.Graph
+	}
+	return nil
+}
+
+func (x *RescalePipelineResponse) GetKept() []string {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
+}
+
+func (x *RescalePipelineResponse) GetWarnings() []*Problem {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
 type DeletePipelineRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
@@ -1623,7 +1791,7 @@ type DeletePipelineRequest struct {
 
 func (x *DeletePipelineRequest) Reset() {
 	*x = DeletePipelineRequest{}
-	mi := &file_weir_v1_pipeline_proto_msgTypes[22]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1635,7 +1803,7 @@ func (x *DeletePipelineRequest) String() string {
 func (*DeletePipelineRequest) ProtoMessage() {}
 
 func (x *DeletePipelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_pipeline_proto_msgTypes[22]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1648,7 +1816,7 @@ func (x *DeletePipelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePipelineRequest.ProtoReflect.Descriptor instead.
 func (*DeletePipelineRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{22}
+	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeletePipelineRequest) GetNamespace() string {
@@ -1673,7 +1841,7 @@ type DeletePipelineResponse struct {
 
 func (x *DeletePipelineResponse) Reset() {
 	*x = DeletePipelineResponse{}
-	mi := &file_weir_v1_pipeline_proto_msgTypes[23]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1685,7 +1853,7 @@ func (x *DeletePipelineResponse) String() string {
 func (*DeletePipelineResponse) ProtoMessage() {}
 
 func (x *DeletePipelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_pipeline_proto_msgTypes[23]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1698,7 +1866,7 @@ func (x *DeletePipelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePipelineResponse.ProtoReflect.Descriptor instead.
 func (*DeletePipelineResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{23}
+	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{25}
 }
 
 type LogsRequest struct {
@@ -1713,7 +1881,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_weir_v1_pipeline_proto_msgTypes[24]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +1893,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_pipeline_proto_msgTypes[24]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +1906,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{24}
+	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LogsRequest) GetNamespace() string {
@@ -1782,7 +1950,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_weir_v1_pipeline_proto_msgTypes[25]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +1962,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_pipeline_proto_msgTypes[25]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +1975,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{25}
+	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LogLine) GetTime() *timestamppb.Timestamp {
@@ -1854,7 +2022,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_weir_v1_pipeline_proto_msgTypes[26]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1866,7 +2034,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_pipeline_proto_msgTypes[26]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1879,7 +2047,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{26}
+	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LogsResponse) GetLines() []*LogLine {
@@ -1899,7 +2067,7 @@ type ListCheckpointsRequest struct {
 
 func (x *ListCheckpointsRequest) Reset() {
 	*x = ListCheckpointsRequest{}
-	mi := &file_weir_v1_pipeline_proto_msgTypes[27]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1911,7 +2079,7 @@ func (x *ListCheckpointsRequest) String() string {
 func (*ListCheckpointsRequest) ProtoMessage() {}
 
 func (x *ListCheckpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_pipeline_proto_msgTypes[27]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1924,7 +2092,7 @@ func (x *ListCheckpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCheckpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListCheckpointsRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{27}
+	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListCheckpointsRequest) GetNamespace() string {
@@ -1950,7 +2118,7 @@ type ListCheckpointsResponse struct {
 
 func (x *ListCheckpointsResponse) Reset() {
 	*x = ListCheckpointsResponse{}
-	mi := &file_weir_v1_pipeline_proto_msgTypes[28]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1962,7 +2130,7 @@ func (x *ListCheckpointsResponse) String() string {
 func (*ListCheckpointsResponse) ProtoMessage() {}
 
 func (x *ListCheckpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_pipeline_proto_msgTypes[28]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1975,7 +2143,7 @@ func (x *ListCheckpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCheckpointsResponse.ProtoReflect.Descriptor instead.
 func (*ListCheckpointsResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{28}
+	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListCheckpointsResponse) GetCheckpoints() []*Checkpoint {
@@ -2004,7 +2172,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_weir_v1_pipeline_proto_msgTypes[29]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +2184,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_pipeline_proto_msgTypes[29]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +2197,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{29}
+	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DeadLetter) GetId() uint64 {
@@ -2121,7 +2289,7 @@ type ListDeadLettersRequest struct {
 
 func (x *ListDeadLettersRequest) Reset() {
 	*x = ListDeadLettersRequest{}
-	mi := &file_weir_v1_pipeline_proto_msgTypes[30]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2133,7 +2301,7 @@ func (x *ListDeadLettersRequest) String() string {
 func (*ListDeadLettersRequest) ProtoMessage() {}
 
 func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_pipeline_proto_msgTypes[30]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2146,7 +2314,7 @@ func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{30}
+	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListDeadLettersRequest) GetNamespace() string {
@@ -2187,7 +2355,7 @@ type ListDeadLettersResponse struct {
 
 func (x *ListDeadLettersResponse) Reset() {
 	*x = ListDeadLettersResponse{}
-	mi := &file_weir_v1_pipeline_proto_msgTypes[31]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2199,7 +2367,7 @@ func (x *ListDeadLettersResponse) String() string {
 func (*ListDeadLettersResponse) ProtoMessage() {}
 
 func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_pipeline_proto_msgTypes[31]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2212,7 +2380,7 @@ func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{31}
+	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListDeadLettersResponse) GetLetters() []*DeadLetter {
@@ -2242,7 +2410,7 @@ type ReplayDeadLettersRequest struct {
 
 func (x *ReplayDeadLettersRequest) Reset() {
 	*x = ReplayDeadLettersRequest{}
-	mi := &file_weir_v1_pipeline_proto_msgTypes[32]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2254,7 +2422,7 @@ func (x *ReplayDeadLettersRequest) String() string {
 func (*ReplayDeadLettersRequest) ProtoMessage() {}
 
 func (x *ReplayDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_pipeline_proto_msgTypes[32]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2267,7 +2435,7 @@ func (x *ReplayDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*ReplayDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{32}
+	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReplayDeadLettersRequest) GetNamespace() string {
@@ -2308,7 +2476,7 @@ type ReplayDeadLettersResponse struct {
 
 func (x *ReplayDeadLettersResponse) Reset() {
 	*x = ReplayDeadLettersResponse{}
-	mi := &file_weir_v1_pipeline_proto_msgTypes[33]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2320,7 +2488,7 @@ func (x *ReplayDeadLettersResponse) String() string {
 func (*ReplayDeadLettersResponse) ProtoMessage() {}
 
 func (x *ReplayDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_pipeline_proto_msgTypes[33]
+	mi := &file_weir_v1_pipeline_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2333,7 +2501,7 @@ func (x *ReplayDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*ReplayDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{33}
+	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReplayDeadLettersResponse) GetRecords() uint64 {
@@ -2396,7 +2564,7 @@ const file_weir_v1_pipeline_proto_rawDesc = "" +
 	"\bpipeline\x18\x01 \x01(\v2\x11.weir.v1.PipelineR\bpipeline\x12\x1c\n" +
 	"\tunchanged\x18\x02 \x01(\bR\tunchanged\x121\n" +
 	"\x04diff\x18\x03 \x01(\v2\x1d.weir.v1.DiffPipelineResponseR\x04diff\x12,\n" +
-	"\bwarnings\x18\x04 \x03(\v2\x10.weir.v1.ProblemR\bwarnings\"\xad\x03\n" +
+	"\bwarnings\x18\x04 \x03(\v2\x10.weir.v1.ProblemR\bwarnings\"\xb4\x04\n" +
 	"\bPipeline\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -2413,7 +2581,10 @@ const file_weir_v1_pipeline_proto_rawDesc = "" +
 	"\x05error\x18\f \x01(\tR\x05error\x12\x1d\n" +
 	"\n" +
 	"error_hint\x18\r \x01(\tR\terrorHint\x12\x18\n" +
-	"\amodules\x18\x0e \x03(\tR\amodules\"\xad\x04\n" +
+	"\amodules\x18\x0e \x03(\tR\amodules\x12)\n" +
+	"\x10running_revision\x18\x0f \x01(\x04R\x0frunningRevision\x12/\n" +
+	"\x13running_parallelism\x18\x10 \x01(\rR\x12runningParallelism\x12)\n" +
+	"\x10file_parallelism\x18\x11 \x01(\rR\x0ffileParallelism\"\xad\x04\n" +
 	"\x0eOperatorStatus\x12\x1a\n" +
 	"\boperator\x18\x01 \x01(\tR\boperator\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
@@ -2491,7 +2662,18 @@ const file_weir_v1_pipeline_proto_rawDesc = "" +
 	"\x0ffrom_checkpoint\x18\x03 \x01(\x04R\x0efromCheckpoint\x12)\n" +
 	"\x10allow_duplicates\x18\x04 \x01(\bR\x0fallowDuplicates\"G\n" +
 	"\x16ResumePipelineResponse\x12-\n" +
-	"\bpipeline\x18\x01 \x01(\v2\x11.weir.v1.PipelineR\bpipeline\"I\n" +
+	"\bpipeline\x18\x01 \x01(\v2\x11.weir.v1.PipelineR\bpipeline\"\x88\x01\n" +
+	"\x16RescalePipelineRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
+	"\vparallelism\x18\x03 \x01(\rR\vparallelism\x12\x1a\n" +
+	"\boperator\x18\x04 \x01(\tR\boperator\"\xbe\x01\n" +
+	"\x17RescalePipelineResponse\x12-\n" +
+	"\bpipeline\x18\x01 \x01(\v2\x11.weir.v1.PipelineR\bpipeline\x12\x1c\n" +
+	"\tunchanged\x18\x02 \x01(\bR\tunchanged\x12\x14\n" +
+	"\x05graph\x18\x03 \x03(\tR\x05graph\x12\x12\n" +
+	"\x04kept\x18\x04 \x03(\tR\x04kept\x12,\n" +
+	"\bwarnings\x18\x05 \x03(\v2\x10.weir.v1.ProblemR\bwarnings\"I\n" +
 	"\x15DeletePipelineRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x18\n" +
@@ -2546,7 +2728,7 @@ const file_weir_v1_pipeline_proto_rawDesc = "" +
 	"\x05after\x18\x04 \x01(\x04R\x05after\"I\n" +
 	"\x19ReplayDeadLettersResponse\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last2\xb9\b\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last2\x8f\t\n" +
 	"\x0fPipelineService\x12W\n" +
 	"\x10ValidatePipeline\x12 .weir.v1.ValidatePipelineRequest\x1a!.weir.v1.ValidatePipelineResponse\x12K\n" +
 	"\fDiffPipeline\x12\x1c.weir.v1.DiffPipelineRequest\x1a\x1d.weir.v1.DiffPipelineResponse\x12N\n" +
@@ -2555,7 +2737,8 @@ const file_weir_v1_pipeline_proto_rawDesc = "" +
 	"\vGetPipeline\x12\x1b.weir.v1.GetPipelineRequest\x1a\x1c.weir.v1.GetPipelineResponse\"\x03\x90\x02\x01\x12P\n" +
 	"\rWatchPipeline\x12\x1d.weir.v1.WatchPipelineRequest\x1a\x1e.weir.v1.WatchPipelineResponse0\x01\x12K\n" +
 	"\fStopPipeline\x12\x1c.weir.v1.StopPipelineRequest\x1a\x1d.weir.v1.StopPipelineResponse\x12Q\n" +
-	"\x0eResumePipeline\x12\x1e.weir.v1.ResumePipelineRequest\x1a\x1f.weir.v1.ResumePipelineResponse\x12Q\n" +
+	"\x0eResumePipeline\x12\x1e.weir.v1.ResumePipelineRequest\x1a\x1f.weir.v1.ResumePipelineResponse\x12T\n" +
+	"\x0fRescalePipeline\x12\x1f.weir.v1.RescalePipelineRequest\x1a .weir.v1.RescalePipelineResponse\x12Q\n" +
 	"\x0eDeletePipeline\x12\x1e.weir.v1.DeletePipelineRequest\x1a\x1f.weir.v1.DeletePipelineResponse\x125\n" +
 	"\x04Logs\x12\x14.weir.v1.LogsRequest\x1a\x15.weir.v1.LogsResponse0\x01\x12Y\n" +
 	"\x0fListCheckpoints\x12\x1f.weir.v1.ListCheckpointsRequest\x1a .weir.v1.ListCheckpointsResponse\"\x03\x90\x02\x01\x12Y\n" +
@@ -2575,7 +2758,7 @@ func file_weir_v1_pipeline_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_pipeline_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weir_v1_pipeline_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_weir_v1_pipeline_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_weir_v1_pipeline_proto_goTypes = []any{
 	(StateChange_Kind)(0),             // 0: weir.v1.StateChange.Kind
 	(*Problem)(nil),                   // 1: weir.v1.Problem
@@ -2600,19 +2783,21 @@ var file_weir_v1_pipeline_proto_goTypes = []any{
 	(*StopPipelineResponse)(nil),      // 20: weir.v1.StopPipelineResponse
 	(*ResumePipelineRequest)(nil),     // 21: weir.v1.ResumePipelineRequest
 	(*ResumePipelineResponse)(nil),    // 22: weir.v1.ResumePipelineResponse
-	(*DeletePipelineRequest)(nil),     // 23: weir.v1.DeletePipelineRequest
-	(*DeletePipelineResponse)(nil),    // 24: weir.v1.DeletePipelineResponse
-	(*LogsRequest)(nil),               // 25: weir.v1.LogsRequest
-	(*LogLine)(nil),                   // 26: weir.v1.LogLine
-	(*LogsResponse)(nil),              // 27: weir.v1.LogsResponse
-	(*ListCheckpointsRequest)(nil),    // 28: weir.v1.ListCheckpointsRequest
-	(*ListCheckpointsResponse)(nil),   // 29: weir.v1.ListCheckpointsResponse
-	(*DeadLetter)(nil),                // 30: weir.v1.DeadLetter
-	(*ListDeadLettersRequest)(nil),    // 31: weir.v1.ListDeadLettersRequest
-	(*ListDeadLettersResponse)(nil),   // 32: weir.v1.ListDeadLettersResponse
-	(*ReplayDeadLettersRequest)(nil),  // 33: weir.v1.ReplayDeadLettersRequest
-	(*ReplayDeadLettersResponse)(nil), // 34: weir.v1.ReplayDeadLettersResponse
-	(*timestamppb.Timestamp)(nil),     // 35: google.protobuf.Timestamp
+	(*RescalePipelineRequest)(nil),    // 23: weir.v1.RescalePipelineRequest
+	(*RescalePipelineResponse)(nil),   // 24: weir.v1.RescalePipelineResponse
+	(*DeletePipelineRequest)(nil),     // 25: weir.v1.DeletePipelineRequest
+	(*DeletePipelineResponse)(nil),    // 26: weir.v1.DeletePipelineResponse
+	(*LogsRequest)(nil),               // 27: weir.v1.LogsRequest
+	(*LogLine)(nil),                   // 28: weir.v1.LogLine
+	(*LogsResponse)(nil),              // 29: weir.v1.LogsResponse
+	(*ListCheckpointsRequest)(nil),    // 30: weir.v1.ListCheckpointsRequest
+	(*ListCheckpointsResponse)(nil),   // 31: weir.v1.ListCheckpointsResponse
+	(*DeadLetter)(nil),                // 32: weir.v1.DeadLetter
+	(*ListDeadLettersRequest)(nil),    // 33: weir.v1.ListDeadLettersRequest
+	(*ListDeadLettersResponse)(nil),   // 34: weir.v1.ListDeadLettersResponse
+	(*ReplayDeadLettersRequest)(nil),  // 35: weir.v1.ReplayDeadLettersRequest
+	(*ReplayDeadLettersResponse)(nil), // 36: weir.v1.ReplayDeadLettersResponse
+	(*timestamppb.Timestamp)(nil),     // 37: google.protobuf.Timestamp
 }
 var file_weir_v1_pipeline_proto_depIdxs = []int32{
 	1,  // 0: weir.v1.ValidatePipelineResponse.problems:type_name -> weir.v1.Problem
@@ -2622,10 +2807,10 @@ var file_weir_v1_pipeline_proto_depIdxs = []int32{
 	9,  // 4: weir.v1.ApplyPipelineResponse.pipeline:type_name -> weir.v1.Pipeline
 	6,  // 5: weir.v1.ApplyPipelineResponse.diff:type_name -> weir.v1.DiffPipelineResponse
 	1,  // 6: weir.v1.ApplyPipelineResponse.warnings:type_name -> weir.v1.Problem
-	35, // 7: weir.v1.Pipeline.created:type_name -> google.protobuf.Timestamp
-	35, // 8: weir.v1.Pipeline.updated:type_name -> google.protobuf.Timestamp
-	35, // 9: weir.v1.OperatorStatus.watermark:type_name -> google.protobuf.Timestamp
-	35, // 10: weir.v1.Checkpoint.committed:type_name -> google.protobuf.Timestamp
+	37, // 7: weir.v1.Pipeline.created:type_name -> google.protobuf.Timestamp
+	37, // 8: weir.v1.Pipeline.updated:type_name -> google.protobuf.Timestamp
+	37, // 9: weir.v1.OperatorStatus.watermark:type_name -> google.protobuf.Timestamp
+	37, // 10: weir.v1.Checkpoint.committed:type_name -> google.protobuf.Timestamp
 	9,  // 11: weir.v1.PipelineStatus.pipeline:type_name -> weir.v1.Pipeline
 	10, // 12: weir.v1.PipelineStatus.operators:type_name -> weir.v1.OperatorStatus
 	11, // 13: weir.v1.PipelineStatus.last_checkpoint:type_name -> weir.v1.Checkpoint
@@ -2634,42 +2819,46 @@ var file_weir_v1_pipeline_proto_depIdxs = []int32{
 	12, // 16: weir.v1.WatchPipelineResponse.status:type_name -> weir.v1.PipelineStatus
 	9,  // 17: weir.v1.StopPipelineResponse.pipeline:type_name -> weir.v1.Pipeline
 	9,  // 18: weir.v1.ResumePipelineResponse.pipeline:type_name -> weir.v1.Pipeline
-	35, // 19: weir.v1.LogLine.time:type_name -> google.protobuf.Timestamp
-	26, // 20: weir.v1.LogsResponse.lines:type_name -> weir.v1.LogLine
-	11, // 21: weir.v1.ListCheckpointsResponse.checkpoints:type_name -> weir.v1.Checkpoint
-	35, // 22: weir.v1.DeadLetter.time:type_name -> google.protobuf.Timestamp
-	30, // 23: weir.v1.ListDeadLettersResponse.letters:type_name -> weir.v1.DeadLetter
-	2,  // 24: weir.v1.PipelineService.ValidatePipeline:input_type -> weir.v1.ValidatePipelineRequest
-	5,  // 25: weir.v1.PipelineService.DiffPipeline:input_type -> weir.v1.DiffPipelineRequest
-	7,  // 26: weir.v1.PipelineService.ApplyPipeline:input_type -> weir.v1.ApplyPipelineRequest
-	13, // 27: weir.v1.PipelineService.ListPipelines:input_type -> weir.v1.ListPipelinesRequest
-	15, // 28: weir.v1.PipelineService.GetPipeline:input_type -> weir.v1.GetPipelineRequest
-	17, // 29: weir.v1.PipelineService.WatchPipeline:input_type -> weir.v1.WatchPipelineRequest
-	19, // 30: weir.v1.PipelineService.StopPipeline:input_type -> weir.v1.StopPipelineRequest
-	21, // 31: weir.v1.PipelineService.ResumePipeline:input_type -> weir.v1.ResumePipelineRequest
-	23, // 32: weir.v1.PipelineService.DeletePipeline:input_type -> weir.v1.DeletePipelineRequest
-	25, // 33: weir.v1.PipelineService.Logs:input_type -> weir.v1.LogsRequest
-	28, // 34: weir.v1.PipelineService.ListCheckpoints:input_type -> weir.v1.ListCheckpointsRequest
-	31, // 35: weir.v1.PipelineService.ListDeadLetters:input_type -> weir.v1.ListDeadLettersRequest
-	33, // 36: weir.v1.PipelineService.ReplayDeadLetters:input_type -> weir.v1.ReplayDeadLettersRequest
-	3,  // 37: weir.v1.PipelineService.ValidatePipeline:output_type -> weir.v1.ValidatePipelineResponse
-	6,  // 38: weir.v1.PipelineService.DiffPipeline:output_type -> weir.v1.DiffPipelineResponse
-	8,  // 39: weir.v1.PipelineService.ApplyPipeline:output_type -> weir.v1.ApplyPipelineResponse
-	14, // 40: weir.v1.PipelineService.ListPipelines:output_type -> weir.v1.ListPipelinesResponse
-	16, // 41: weir.v1.PipelineService.GetPipeline:output_type -> weir.v1.GetPipelineResponse
-	18, // 42: weir.v1.PipelineService.WatchPipeline:output_type -> weir.v1.WatchPipelineResponse
-	20, // 43: weir.v1.PipelineService.StopPipeline:output_type -> weir.v1.StopPipelineResponse
-	22, // 44: weir.v1.PipelineService.ResumePipeline:output_type -> weir.v1.ResumePipelineResponse
-	24, // 45: weir.v1.PipelineService.DeletePipeline:output_type -> weir.v1.DeletePipelineResponse
-	27, // 46: weir.v1.PipelineService.Logs:output_type -> weir.v1.LogsResponse
-	29, // 47: weir.v1.PipelineService.ListCheckpoints:output_type -> weir.v1.ListCheckpointsResponse
-	32, // 48: weir.v1.PipelineService.ListDeadLetters:output_type -> weir.v1.ListDeadLettersResponse
-	34, // 49: weir.v1.PipelineService.ReplayDeadLetters:output_type -> weir.v1.ReplayDeadLettersResponse
-	37, // [37:50] is the sub-list for method output_type
-	24, // [24:37] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	9,  // 19: weir.v1.RescalePipelineResponse.pipeline:type_name -> weir.v1.Pipeline
+	1,  // 20: weir.v1.RescalePipelineResponse.warnings:type_name -> weir.v1.Problem
+	37, // 21: weir.v1.LogLine.time:type_name -> google.protobuf.Timestamp
+	28, // 22: weir.v1.LogsResponse.lines:type_name -> weir.v1.LogLine
+	11, // 23: weir.v1.ListCheckpointsResponse.checkpoints:type_name -> weir.v1.Checkpoint
+	37, // 24: weir.v1.DeadLetter.time:type_name -> google.protobuf.Timestamp
+	32, // 25: weir.v1.ListDeadLettersResponse.letters:type_name -> weir.v1.DeadLetter
+	2,  // 26: weir.v1.PipelineService.ValidatePipeline:input_type -> weir.v1.ValidatePipelineRequest
+	5,  // 27: weir.v1.PipelineService.DiffPipeline:input_type -> weir.v1.DiffPipelineRequest
+	7,  // 28: weir.v1.PipelineService.ApplyPipeline:input_type -> weir.v1.ApplyPipelineRequest
+	13, // 29: weir.v1.PipelineService.ListPipelines:input_type -> weir.v1.ListPipelinesRequest
+	15, // 30: weir.v1.PipelineService.GetPipeline:input_type -> weir.v1.GetPipelineRequest
+	17, // 31: weir.v1.PipelineService.WatchPipeline:input_type -> weir.v1.WatchPipelineRequest
+	19, // 32: weir.v1.PipelineService.StopPipeline:input_type -> weir.v1.StopPipelineRequest
+	21, // 33: weir.v1.PipelineService.ResumePipeline:input_type -> weir.v1.ResumePipelineRequest
+	23, // 34: weir.v1.PipelineService.RescalePipeline:input_type -> weir.v1.RescalePipelineRequest
+	25, // 35: weir.v1.PipelineService.DeletePipeline:input_type -> weir.v1.DeletePipelineRequest
+	27, // 36: weir.v1.PipelineService.Logs:input_type -> weir.v1.LogsRequest
+	30, // 37: weir.v1.PipelineService.ListCheckpoints:input_type -> weir.v1.ListCheckpointsRequest
+	33, // 38: weir.v1.PipelineService.ListDeadLetters:input_type -> weir.v1.ListDeadLettersRequest
+	35, // 39: weir.v1.PipelineService.ReplayDeadLetters:input_type -> weir.v1.ReplayDeadLettersRequest
+	3,  // 40: weir.v1.PipelineService.ValidatePipeline:output_type -> weir.v1.ValidatePipelineResponse
+	6,  // 41: weir.v1.PipelineService.DiffPipeline:output_type -> weir.v1.DiffPipelineResponse
+	8,  // 42: weir.v1.PipelineService.ApplyPipeline:output_type -> weir.v1.ApplyPipelineResponse
+	14, // 43: weir.v1.PipelineService.ListPipelines:output_type -> weir.v1.ListPipelinesResponse
+	16, // 44: weir.v1.PipelineService.GetPipeline:output_type -> weir.v1.GetPipelineResponse
+	18, // 45: weir.v1.PipelineService.WatchPipeline:output_type -> weir.v1.WatchPipelineResponse
+	20, // 46: weir.v1.PipelineService.StopPipeline:output_type -> weir.v1.StopPipelineResponse
+	22, // 47: weir.v1.PipelineService.ResumePipeline:output_type -> weir.v1.ResumePipelineResponse
+	24, // 48: weir.v1.PipelineService.RescalePipeline:output_type -> weir.v1.RescalePipelineResponse
+	26, // 49: weir.v1.PipelineService.DeletePipeline:output_type -> weir.v1.DeletePipelineResponse
+	29, // 50: weir.v1.PipelineService.Logs:output_type -> weir.v1.LogsResponse
+	31, // 51: weir.v1.PipelineService.ListCheckpoints:output_type -> weir.v1.ListCheckpointsResponse
+	34, // 52: weir.v1.PipelineService.ListDeadLetters:output_type -> weir.v1.ListDeadLettersResponse
+	36, // 53: weir.v1.PipelineService.ReplayDeadLetters:output_type -> weir.v1.ReplayDeadLettersResponse
+	40, // [40:54] is the sub-list for method output_type
+	26, // [26:40] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_pipeline_proto_init() }
@@ -2677,14 +2866,14 @@ func file_weir_v1_pipeline_proto_init() {
 	if File_weir_v1_pipeline_proto != nil {
 		return
 	}
-	file_weir_v1_pipeline_proto_msgTypes[29].OneofWrappers = []any{}
+	file_weir_v1_pipeline_proto_msgTypes[31].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_pipeline_proto_rawDesc), len(file_weir_v1_pipeline_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   34,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -57,6 +57,9 @@ const (
 	// PipelineServiceResumePipelineProcedure is the fully-qualified name of the PipelineService's
 	// ResumePipeline RPC.
 	PipelineServiceResumePipelineProcedure = "/weir.v1.PipelineService/ResumePipeline"
+	// PipelineServiceRescalePipelineProcedure is the fully-qualified name of the PipelineService's
+	// RescalePipeline RPC.
+	PipelineServiceRescalePipelineProcedure = "/weir.v1.PipelineService/RescalePipeline"
 	// PipelineServiceDeletePipelineProcedure is the fully-qualified name of the PipelineService's
 	// DeletePipeline RPC.
 	PipelineServiceDeletePipelineProcedure = "/weir.v1.PipelineService/DeletePipeline"
@@ -87,6 +90,8 @@ type PipelineServiceClient interface {
 	// StopPipeline takes a last checkpoint, publishes it and gives the slots back.
 	StopPipeline(context.Context, *connect.Request[v1.StopPipelineRequest]) (*connect.Response[v1.StopPipelineResponse], error)
 	ResumePipeline(context.Context, *connect.Request[v1.ResumePipelineRequest]) (*connect.Response[v1.ResumePipelineResponse], error)
+	// RescalePipeline gives a pipeline a revision at another parallelism; its file stays as it is.
+	RescalePipeline(context.Context, *connect.Request[v1.RescalePipelineRequest]) (*connect.Response[v1.RescalePipelineResponse], error)
 	DeletePipeline(context.Context, *connect.Request[v1.DeletePipelineRequest]) (*connect.Response[v1.DeletePipelineResponse], error)
 	// Logs streams what guests and the runtime said of a pipeline.
 	Logs(context.Context, *connect.Request[v1.LogsRequest]) (*connect.ServerStreamForClient[v1.LogsResponse], error)
@@ -157,6 +162,12 @@ func NewPipelineServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(pipelineServiceMethods.ByName("ResumePipeline")),
 			connect.WithClientOptions(opts...),
 		),
+		rescalePipeline: connect.NewClient[v1.RescalePipelineRequest, v1.RescalePipelineResponse](
+			httpClient,
+			baseURL+PipelineServiceRescalePipelineProcedure,
+			connect.WithSchema(pipelineServiceMethods.ByName("RescalePipeline")),
+			connect.WithClientOptions(opts...),
+		),
 		deletePipeline: connect.NewClient[v1.DeletePipelineRequest, v1.DeletePipelineResponse](
 			httpClient,
 			baseURL+PipelineServiceDeletePipelineProcedure,
@@ -202,6 +213,7 @@ type pipelineServiceClient struct {
 	watchPipeline     *connect.Client[v1.WatchPipelineRequest, v1.WatchPipelineResponse]
 	stopPipeline      *connect.Client[v1.StopPipelineRequest, v1.StopPipelineResponse]
 	resumePipeline    *connect.Client[v1.ResumePipelineRequest, v1.ResumePipelineResponse]
+	rescalePipeline   *connect.Client[v1.RescalePipelineRequest, v1.RescalePipelineResponse]
 	deletePipeline    *connect.Client[v1.DeletePipelineRequest, v1.DeletePipelineResponse]
 	logs              *connect.Client[v1.LogsRequest, v1.LogsResponse]
 	listCheckpoints   *connect.Client[v1.ListCheckpointsRequest, v1.ListCheckpointsResponse]
@@ -249,6 +261,11 @@ func (c *pipelineServiceClient) ResumePipeline(ctx context.Context, req *connect
 	return c.resumePipeline.CallUnary(ctx, req)
 }
 
+// RescalePipeline calls weir.v1.PipelineService.RescalePipeline.
+func (c *pipelineServiceClient) RescalePipeline(ctx context.Context, req *connect.Request[v1.RescalePipelineRequest]) (*connect.Response[v1.RescalePipelineResponse], error) {
+	return c.rescalePipeline.CallUnary(ctx, req)
+}
+
 // DeletePipeline calls weir.v1.PipelineService.DeletePipeline.
 func (c *pipelineServiceClient) DeletePipeline(ctx context.Context, req *connect.Request[v1.DeletePipelineRequest]) (*connect.Response[v1.DeletePipelineResponse], error) {
 	return c.deletePipeline.CallUnary(ctx, req)
@@ -288,6 +305,8 @@ type PipelineServiceHandler interface {
 	// StopPipeline takes a last checkpoint, publishes it and gives the slots back.
 	StopPipeline(context.Context, *connect.Request[v1.StopPipelineRequest]) (*connect.Response[v1.StopPipelineResponse], error)
 	ResumePipeline(context.Context, *connect.Request[v1.ResumePipelineRequest]) (*connect.Response[v1.ResumePipelineResponse], error)
+	// RescalePipeline gives a pipeline a revision at another parallelism; its file stays as it is.
+	RescalePipeline(context.Context, *connect.Request[v1.RescalePipelineRequest]) (*connect.Response[v1.RescalePipelineResponse], error)
 	DeletePipeline(context.Context, *connect.Request[v1.DeletePipelineRequest]) (*connect.Response[v1.DeletePipelineResponse], error)
 	// Logs streams what guests and the runtime said of a pipeline.
 	Logs(context.Context, *connect.Request[v1.LogsRequest], *connect.ServerStream[v1.LogsResponse]) error
@@ -354,6 +373,12 @@ func NewPipelineServiceHandler(svc PipelineServiceHandler, opts ...connect.Handl
 		connect.WithSchema(pipelineServiceMethods.ByName("ResumePipeline")),
 		connect.WithHandlerOptions(opts...),
 	)
+	pipelineServiceRescalePipelineHandler := connect.NewUnaryHandler(
+		PipelineServiceRescalePipelineProcedure,
+		svc.RescalePipeline,
+		connect.WithSchema(pipelineServiceMethods.ByName("RescalePipeline")),
+		connect.WithHandlerOptions(opts...),
+	)
 	pipelineServiceDeletePipelineHandler := connect.NewUnaryHandler(
 		PipelineServiceDeletePipelineProcedure,
 		svc.DeletePipeline,
@@ -404,6 +429,8 @@ func NewPipelineServiceHandler(svc PipelineServiceHandler, opts ...connect.Handl
 			pipelineServiceStopPipelineHandler.ServeHTTP(w, r)
 		case PipelineServiceResumePipelineProcedure:
 			pipelineServiceResumePipelineHandler.ServeHTTP(w, r)
+		case PipelineServiceRescalePipelineProcedure:
+			pipelineServiceRescalePipelineHandler.ServeHTTP(w, r)
 		case PipelineServiceDeletePipelineProcedure:
 			pipelineServiceDeletePipelineHandler.ServeHTTP(w, r)
 		case PipelineServiceLogsProcedure:
@@ -453,6 +480,10 @@ func (UnimplementedPipelineServiceHandler) StopPipeline(context.Context, *connec
 
 func (UnimplementedPipelineServiceHandler) ResumePipeline(context.Context, *connect.Request[v1.ResumePipelineRequest]) (*connect.Response[v1.ResumePipelineResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.PipelineService.ResumePipeline is not implemented"))
+}
+
+func (UnimplementedPipelineServiceHandler) RescalePipeline(context.Context, *connect.Request[v1.RescalePipelineRequest]) (*connect.Response[v1.RescalePipelineResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.PipelineService.RescalePipeline is not implemented"))
 }
 
 func (UnimplementedPipelineServiceHandler) DeletePipeline(context.Context, *connect.Request[v1.DeletePipelineRequest]) (*connect.Response[v1.DeletePipelineResponse], error) {
