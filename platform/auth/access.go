@@ -69,6 +69,7 @@ var methods = map[string]map[string]Access{
 		"WatchPipeline":     {readers, InNamespace},
 		"StopPipeline":      {deploys, InNamespace},
 		"ResumePipeline":    {deploys, InNamespace},
+		"RescalePipeline":   {deploys, InNamespace},
 		"DeletePipeline":    {deploys, InNamespace},
 		"Logs":              {readers, InNamespace},
 		"ListCheckpoints":   {readers, InNamespace},
