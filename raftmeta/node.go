@@ -129,7 +129,12 @@ func (n *Node) transport() (raft.Transport, raft.ServerAddress, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("resolve raft address %s: %w", o.Advertise, err)
 	}
-	t, err := raft.NewTCPTransportWithLogger(o.Bind, advertise, transportConnections, transportTimeout, newLogger(o.Logger))
+	var t raft.Transport
+	if o.TLS != nil {
+		t, err = secureTransport(o, advertise)
+	} else {
+		t, err = raft.NewTCPTransportWithLogger(o.Bind, advertise, transportConnections, transportTimeout, newLogger(o.Logger))
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("listen on raft address %s: %w", o.Bind, err)
 	}

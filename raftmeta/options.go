@@ -52,7 +52,9 @@ type Options struct {
 	// Peers are the voters of a new cluster, this node among them, the same on each. Ignored once there is data.
 	Peers []Peer
 	Start Start
-	// Transport replaces TCP, for tests and for TLS; the node closes it.
+	// TLS, when set, is what connections to and from other voters use.
+	TLS *TLS
+	// Transport replaces TCP, for tests; the node closes it.
 	Transport raft.Transport
 	// HeartbeatTimeout is how long a follower waits for its leader. Zero: 20 ms alone, 250 ms among several.
 	HeartbeatTimeout time.Duration

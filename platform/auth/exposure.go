@@ -50,7 +50,7 @@ func (p Protection) Decide() (on bool, err error) {
 	}
 	if !p.TLS && !p.PlainHTTP {
 		return false, &Refusal{ErrExposed, fmt.Sprintf("--listen %s is open to the network without TLS, where tokens could be read on the way", p.Listen),
-			"add --plain-http if a proxy before it speaks TLS"}
+			"add --tls-cert and --tls-key, or --plain-http if a proxy before it speaks TLS"}
 	}
 	return true, nil
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/weirstream/weir/platform/auth/tlsfiles"
 )
 
 // Defaults of the flags that every client command shares.
@@ -84,6 +86,7 @@ type app struct {
 	server    string
 	namespace string
 	token     string
+	tls       tlsfiles.Files
 	noColor   bool
 	quiet     bool
 }
@@ -121,6 +124,9 @@ Client commands find the server by --server, else by WEIR_SERVER, else at
 	flags.StringVar(&a.server, "server", orDefault(a.env.Getenv("WEIR_SERVER"), DefaultServer), "URL of the server (or WEIR_SERVER)")
 	flags.StringVar(&a.namespace, "namespace", orDefault(a.env.Getenv("WEIR_NAMESPACE"), DefaultNamespace), "namespace of topics, modules and pipelines (or WEIR_NAMESPACE)")
 	flags.StringVar(&a.token, "token", "", "token of the caller (or WEIR_TOKEN, which other users of this machine do not see)")
+	flags.StringVar(&a.tls.CA, "tls-ca", a.env.Getenv("WEIR_TLS_CA"), "PEM file of the authorities to trust instead of the system's (or WEIR_TLS_CA)")
+	flags.StringVar(&a.tls.Cert, "tls-cert", a.env.Getenv("WEIR_TLS_CERT"), "PEM file of the caller's certificate, if the server wants one (or WEIR_TLS_CERT)")
+	flags.StringVar(&a.tls.Key, "tls-key", a.env.Getenv("WEIR_TLS_KEY"), "PEM file of its key (or WEIR_TLS_KEY)")
 	must(root.RegisterFlagCompletionFunc("namespace", a.completeFlag(namespaceNames)))
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours (or NO_COLOR)")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "only results and errors: no progress, no confirmations")

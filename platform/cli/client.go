@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -13,14 +16,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weirstream/weir/platform/api/weir/v1/weirv1connect"
+	"github.com/weirstream/weir/platform/auth/tlsfiles"
 )
 
 // dialTimeout bounds how long a silent address is waited for.
 const dialTimeout = 5 * time.Second
 
+// maxNoticeBytes bounds what is read of an answer that is no answer of the API.
+const maxNoticeBytes = 4 << 10
+
 // clients are the API's services at one server.
 type clients struct {
 	url       string
+	tls       *tlsfiles.Keeper // nil over plain HTTP
 	topics    weirv1connect.TopicServiceClient
 	modules   weirv1connect.ModuleServiceClient
 	pipelines weirv1connect.PipelineServiceClient
@@ -39,18 +47,24 @@ func (a *app) connect() (*clients, error) {
 		return nil, usageError(fmt.Errorf("server address %q is not a URL", a.server), "write it like %s", DefaultServer)
 	}
 	base = strings.TrimSuffix(u.String(), "/")
-	httpc := &http.Client{Transport: &bearer{
-		token: strings.TrimSpace(orDefault(a.token, a.env.Getenv("WEIR_TOKEN"))),
-		next: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-			TLSHandshakeTimeout: dialTimeout,
-			ForceAttemptHTTP2:   true,
-		},
-	}}
+	transport := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSHandshakeTimeout: dialTimeout,
+		ForceAttemptHTTP2:   true,
+	}
+	var keeper *tlsfiles.Keeper
+	if u.Scheme == "https" {
+		if keeper, err = tlsfiles.Open(a.tls, nil); err != nil {
+			return nil, usageError(err, "see --tls-ca, --tls-cert and --tls-key, and WEIR_TLS_CA, WEIR_TLS_CERT and WEIR_TLS_KEY")
+		}
+		transport.TLSClientConfig = keeper.ClientConfig()
+	}
+	httpc := &http.Client{Transport: &bearer{token: strings.TrimSpace(orDefault(a.token, a.env.Getenv("WEIR_TOKEN"))), next: transport}}
 	opts := []connect.ClientOption{connect.WithHTTPGet()}
 	return &clients{
 		url:       base,
+		tls:       keeper,
 		topics:    weirv1connect.NewTopicServiceClient(httpc, base, opts...),
 		modules:   weirv1connect.NewModuleServiceClient(httpc, base, opts...),
 		pipelines: weirv1connect.NewPipelineServiceClient(httpc, base, opts...),
@@ -71,7 +85,17 @@ func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 		r = r.Clone(r.Context())
 		r.Header.Set("Authorization", "Bearer "+b.token)
 	}
-	return b.next.RoundTrip(r)
+	answer, err := b.next.RoundTrip(r)
+	if err == nil && answer.StatusCode == http.StatusBadRequest && r.URL.Scheme == "http" && answer.ProtoMinor == 0 {
+		// Go's servers answer so to a call without TLS; nothing else of ours speaks HTTP 1.0.
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, maxNoticeBytes))
+		_ = answer.Body.Close()
+		if strings.Contains(string(text), "HTTP request to an HTTPS server") {
+			return nil, tlsfiles.SpeaksTLS(r.URL.Host)
+		}
+		answer.Body = io.NopCloser(bytes.NewReader(text))
+	}
+	return answer, err
 }
 
 // command is the body of a client command.
@@ -84,13 +108,19 @@ func (a *app) call(do command) func(*cobra.Command, []string) error {
 		if err != nil {
 			return err
 		}
-		return c.reachable(do(cmd, c, args))
+		return c.reachable(cmd.Context(), do(cmd, c, args))
 	}
 }
 
 // reachable names the address if no server answers there.
-func (c *clients) reachable(err error) error {
-	if err == nil || !notReached(err) {
+func (c *clients) reachable(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if p := c.insecure(ctx, err); p != nil {
+		return fail(ExitDenied, p, "%s", p.Hint())
+	}
+	if !notReached(err) {
 		return err
 	}
 	var f *failure
@@ -99,6 +129,23 @@ func (c *clients) reachable(err error) error {
 	}
 	return fail(ExitUnreachable, fmt.Errorf("no server answers at %s", c.url),
 		"start one with: weir server --data-dir DIR, or name another with --server URL or WEIR_SERVER")
+}
+
+// insecure finds out whether the two sides could not agree on TLS.
+func (c *clients) insecure(ctx context.Context, err error) *tlsfiles.Problem {
+	var known *tlsfiles.Problem
+	if errors.As(err, &known) {
+		return known
+	}
+	u, bad := url.Parse(c.url)
+	if c.tls == nil || bad != nil || connect.IsWireError(err) || isFailure(err) {
+		return nil // the server has answered, or the command knows better
+	}
+	address := u.Host
+	if u.Port() == "" {
+		address = net.JoinHostPort(u.Hostname(), "443")
+	}
+	return c.tls.Why(ctx, address, err)
 }
 
 // confirm says on standard error what was done, unless -q.

@@ -29,7 +29,8 @@ func exitCodesTopic() *cobra.Command {
         also a test whose output differs from what is expected
     5   conflict: it exists already, or was changed by someone else meanwhile
     6   unreachable: no server answers at the address
-    7   denied: no token, or one that is not good for this call
+    7   denied: no token, or one that is not good for this call, or a certificate
+        that is not trusted
   130   interrupted by Ctrl-C before the work was done`,
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/platform/auth"
+	"github.com/weirstream/weir/platform/auth/tlsfiles"
 )
 
 // Local runs what needs more than the API: servers and jobs in this process.
@@ -33,6 +34,7 @@ type ServerOptions struct {
 	Listen     string // host:port of the one HTTP port; port 0 picks one
 	Auth       auth.Mode
 	PlainHTTP  bool // an open port without TLS is wanted
+	TLS        tlsfiles.Files
 	Durability Durability
 	NATSURL    string // an outside NATS instead of the embedded one
 	NATSListen string // where the embedded NATS takes outside clients; empty: nowhere

@@ -32,11 +32,12 @@ power cut at most that much. "strict" syncs always.
 
 On loopback it asks nobody who they are, unless --auth on. Elsewhere it wants --auth on,
 and does not start without: every call then needs a token (weir token). The first one is
-written to admin.token in the data folder. The ports of NATS and Raft ask for none.`,
+written to admin.token in the data folder. The port of NATS asks for none, and that of
+Raft for a certificate with --tls-client-ca.`,
 		Example: `  weir server --data-dir ./weir-data
   weir server --data-dir /var/lib/weir --listen 127.0.0.1:7070 --durability strict
   weir server --data-dir ./weir-data --nats-listen 127.0.0.1:4222
-  weir server --data-dir /var/lib/weir --listen 0.0.0.0:7070 --auth on --plain-http`,
+  weir server --data-dir /var/lib/weir --listen 0.0.0.0:7070 --auth on --tls-cert cert.pem --tls-key key.pem`,
 		Args: names(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.env.Local.RunServer == nil {
@@ -56,11 +57,11 @@ written to admin.token in the data folder. The ports of NATS and Raft ask for no
 				}
 			}
 			o.Auth = auth.Mode(mode)
-			if _, err := (auth.Protection{Listen: o.Listen, Mode: o.Auth, PlainHTTP: o.PlainHTTP}).Decide(); err != nil {
+			if _, err := (auth.Protection{Listen: o.Listen, Mode: o.Auth, TLS: o.TLS.Cert != "", PlainHTTP: o.PlainHTTP}).Decide(); err != nil {
 				return explain(err).as(ExitUsage)
 			}
 			for _, port := range []struct{ flag, address string }{{"--nats-listen", o.NATSListen}, {"--raft-listen", o.RaftListen}} {
-				if auth.Exposed(port.address) {
+				if auth.Exposed(port.address) && (port.flag != "--raft-listen" || o.TLS.CA == "") {
 					fmt.Fprintf(a.env.Stderr, "%s %s %s is open to the network, and that port has no authentication: anyone who reaches it can do everything; use loopback, or a network that only these servers share\n",
 						a.errs().yellow("warning:"), port.flag, port.address)
 				}
@@ -75,6 +76,9 @@ written to admin.token in the data folder. The ports of NATS and Raft ask for no
 	f.StringVar(&o.DataDir, "data-dir", "", "folder that holds everything")
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:7070", "address of the API; port 0 picks a free one")
 	f.StringVar(&mode, "auth", "", "on: every call needs a token; off: none does, on loopback only (default: off on loopback)")
+	f.StringVar(&o.TLS.Cert, "tls-cert", "", "PEM file of the server's certificate, and those that lead to its authority; with it the API speaks TLS")
+	f.StringVar(&o.TLS.Key, "tls-key", "", "PEM file of its key")
+	f.StringVar(&o.TLS.CA, "tls-client-ca", "", "PEM file of authorities: every caller, and every other voter, has to show a certificate of one of them")
 	f.BoolVar(&o.PlainHTTP, "plain-http", false, "be open to the network without TLS, behind a proxy that has it")
 	f.StringVar(&durability, "durability", durability, "interval or strict")
 	f.StringVar(&o.NATSURL, "nats", "", "URL of an outside NATS instead of the embedded one")

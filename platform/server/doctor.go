@@ -15,6 +15,7 @@ func (s *Server) checks() []rpc.Check {
 	return []rpc.Check{
 		rpc.CheckDisk(s.options.DataDir),
 		rpc.CheckExposure(s.ports()),
+		checkTLS(s.tls, s.options.Clock),
 		rpc.CheckClock(s.node, s.options.Clock),
 		rpc.CheckRaft(s.node),
 		rpc.CheckNATS(s.conn),
@@ -28,8 +29,8 @@ func (s *Server) checks() []rpc.Check {
 // ports are those that others may reach, with what protects them.
 func (s *Server) ports() []rpc.Port {
 	return []rpc.Port{
-		{Flag: "--listen", Address: s.options.Listen, Authenticates: s.gated},
+		{Flag: "--listen", Address: s.options.Listen, Authenticates: s.gated, Encrypts: s.tls != nil},
 		{Flag: "--nats-listen", Address: s.options.NATSListen},
-		{Flag: "--raft-listen", Address: s.options.RaftListen},
+		{Flag: "--raft-listen", Address: s.options.RaftListen, Authenticates: s.options.TLS.CA != "", Encrypts: s.options.TLS.CA != ""},
 	}
 }

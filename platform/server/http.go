@@ -2,6 +2,8 @@ package server
 
 import (
 	"errors"
+	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -34,10 +36,24 @@ func (s *Server) serve() error {
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
-	s.http = &http.Server{Handler: mux, Protocols: &protocols, ReadHeaderTimeout: readHeaderLimit, MaxHeaderBytes: maxHeaderBytes}
+	s.http = &http.Server{
+		Handler: mux, Protocols: &protocols, ReadHeaderTimeout: readHeaderLimit, MaxHeaderBytes: maxHeaderBytes,
+		// What goes wrong with one connection is its caller's to see: handshakes of those who do not trust us, mostly.
+		ErrorLog: slog.NewLogLogger(s.log().Handler(), slog.LevelDebug),
+	}
+	serve := s.http.Serve
+	if s.tls != nil {
+		config, err := s.tls.ServerConfig()
+		if err != nil {
+			return err
+		}
+		s.http.TLSConfig = config
+		serve = func(l net.Listener) error { return s.http.ServeTLS(l, "", "") }
+	}
 	s.tasks.Go(func() {
-		if err := s.http.Serve(s.listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := serve(s.listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			s.log().Error("the HTTP port ended", "error", err)
 		}
 	})

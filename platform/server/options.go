@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/platform/auth"
+	"github.com/weirstream/weir/platform/auth/tlsfiles"
 	"github.com/weirstream/weir/raftmeta"
 )
 
@@ -50,6 +51,7 @@ type Options struct {
 	Listen     string // host:port of the one HTTP port
 	Auth       auth.Mode
 	PlainHTTP  bool // an open port without TLS is wanted
+	TLS        tlsfiles.Files
 	Durability Durability
 	NATSURL    string // an existing NATS; empty: the embedded one
 	NATSListen string // where the embedded NATS takes plain clients; empty: nowhere
@@ -126,5 +128,5 @@ func (o Options) normalize() (Options, error) {
 }
 
 func (o *Options) protection() auth.Protection {
-	return auth.Protection{Listen: o.Listen, Mode: o.Auth, PlainHTTP: o.PlainHTTP}
+	return auth.Protection{Listen: o.Listen, Mode: o.Auth, TLS: o.TLS.Cert != "", PlainHTTP: o.PlainHTTP}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/weirstream/weir/platform/auth/tlsfiles"
 	"github.com/weirstream/weir/platform/cluster"
 	"github.com/weirstream/weir/platform/embednats"
 	"github.com/weirstream/weir/platform/logbook"
@@ -54,6 +55,7 @@ type Server struct {
 	logs       *logbook.Book
 	users      *userMetrics
 	listener   net.Listener
+	tls        *tlsfiles.Keeper // nil without TLS
 	http       *http.Server
 	tasks      sync.WaitGroup
 	stop       context.CancelFunc
@@ -73,7 +75,11 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: o, gated: gated, closing: make(chan struct{}), refused: make(chan struct{}), logs: logbook.New(), users: newUserMetrics()}
+	keeper, err := openTLS(&o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{options: o, gated: gated, tls: keeper, closing: make(chan struct{}), refused: make(chan struct{}), logs: logbook.New(), users: newUserMetrics()}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -104,6 +110,7 @@ func (s *Server) start(ctx context.Context) error {
 			return err
 		}
 	}
+	s.keepTLS(running)
 	// Other processes may have to be answered before they answer: the port opens first.
 	if err := s.serve(); err != nil {
 		return err
@@ -205,10 +212,14 @@ func (s *Server) openNATS(ctx context.Context) (err error) {
 	return err
 }
 
-func (s *Server) openNode(ctx context.Context) (err error) {
+func (s *Server) openNode(ctx context.Context) error {
+	secure, err := s.raftTLS()
+	if err != nil {
+		return err
+	}
 	s.node, err = raftmeta.Open(ctx, raftmeta.Options{
 		NodeID: s.options.NodeID, DataDir: filepath.Join(s.options.DataDir, "raft"),
-		Bind: s.options.RaftListen, Peers: s.options.RaftPeers, Logger: s.options.Log.With("part", "raft"),
+		Bind: s.options.RaftListen, Peers: s.options.RaftPeers, TLS: secure, Logger: s.options.Log.With("part", "raft"),
 	})
 	return err
 }
@@ -227,7 +238,12 @@ func (s *Server) claim() error {
 }
 
 // URL is where the server answers.
-func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+func (s *Server) URL() string {
+	if s.tls != nil {
+		return "https://" + s.listener.Addr().String()
+	}
+	return "http://" + s.listener.Addr().String()
+}
 
 // address is host:port where other processes reach this one.
 func (s *Server) address() string {
