@@ -16,7 +16,7 @@ func (in *Instance) Minor(ctx context.Context) (uint32, error) {
 	}
 	in.begin(ctx, CallOptions{}, DefaultTimeout)
 	defer in.finish()
-	if err := in.invoke(exportABI, in.mod.ExportedFunction(exportABI)); err != nil {
+	if err := in.invoke(exportABI, in.export(exportABI)); err != nil {
 		return 0, err
 	}
 	return uint32(in.stack[0]), nil
@@ -88,23 +88,23 @@ func (in *Instance) Call(ctx context.Context, handle uint32, size int, write fun
 }
 
 // exchange is the way of all exports that take one buffer.
-func (in *Instance) exchange(ctx context.Context, export string, input []byte, options CallOptions) ([]byte, error) {
+func (in *Instance) exchange(ctx context.Context, name string, input []byte, options CallOptions) ([]byte, error) {
 	if in.dead {
 		return nil, ErrInstanceDead
 	}
 	in.handle, in.at = 0, 0
 	in.begin(ctx, options, DefaultOpenTimeout)
 	defer in.finish()
-	dst, ptr, err := in.room(export, len(input))
+	dst, ptr, err := in.room(name, len(input))
 	if err != nil {
 		return nil, err
 	}
 	copy(dst, input)
 	in.stack[0], in.stack[1] = uint64(ptr), uint64(len(input))
-	if err := in.invoke(export, in.mod.ExportedFunction(export)); err != nil {
+	if err := in.invoke(name, in.export(name)); err != nil {
 		return nil, err
 	}
-	return in.answer(export, options)
+	return in.answer(name, options)
 }
 
 // room asks the guest for a buffer. The memory may have grown, so it is looked

@@ -98,7 +98,7 @@ func TestAGoGuestsMisdeedsAreNamed(t *testing.T) {
 		{"a panic", 4, ErrTrap, "panic: on purpose"},
 		{"sleeping", 5, ErrWait, ""},
 		{"memory without end", 6, ErrMemory, "out of memory"},
-		{"recursion without end", 7, ErrMemory, ""},
+		{"recursion without end", 7, ErrStack, ""},
 		{"os.Exit", 9, ErrExit, ""},
 		{"waiting on a channel", 10, ErrTrap, "deadlock"},
 	} {

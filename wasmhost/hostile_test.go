@@ -44,6 +44,8 @@ const (
 	cmdMetric
 	cmdBadMetric
 	cmdState
+	cmdNested
+	cmdWide
 )
 
 // deadlineTries is how often a runaway is timed; the median counts, and only time
@@ -95,6 +97,69 @@ func TestARunawayStopsWithinFiveMillisecondsOfItsDeadline(t *testing.T) {
 	}
 }
 
+// The engine doubles a guest's stack in the middle of guest code. Deadlines from
+// soon to late fall before, between and behind the doublings.
+func TestRecursionWithoutEndStopsWithinFiveMillisecondsOfAnyDeadline(t *testing.T) {
+	h := newHost(t, Options{})
+	for _, c := range []struct {
+		name string
+		cmd  uint32
+	}{
+		{"of a small function", cmdDeep},
+		{"of a function with many live values", cmdWide},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			for limit := 500 * time.Microsecond; limit <= callTime; limit = limit * 3 / 2 {
+				var late []time.Duration
+				for range deadlineTries {
+					in, handle := newInstance(t, h, hostileWasm, InstanceOptions{})
+					used, deadline := threadTime(), time.Now().Add(limit)
+					_, err := call(t.Context(), in, handle, command(c.cmd, 0), CallOptions{Deadline: deadline})
+					late = append(late, min(time.Since(deadline), threadTime()-used-limit))
+					if !errors.Is(err, ErrDeadline) && !errors.Is(err, ErrStack) {
+						t.Fatalf("got %v, want the time limit or the stack limit", err)
+					}
+					wantDead(t, in, handle)
+				}
+				if m := median(late); m > deadlineGrace {
+					t.Errorf("stopped %v after a deadline of %v (median of %v)", m, limit, late)
+				}
+			}
+		})
+	}
+}
+
+func TestDeepNestingThatEndsLeavesTheInstanceAsItWas(t *testing.T) {
+	h := newHost(t, Options{})
+	in, handle := newInstance(t, h, hostileWasm, InstanceOptions{})
+	const nested = 20_000 // more than a megabyte of stack
+	if _, err := call(t.Context(), in, handle, command(cmdNested, nested), CallOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	// The stack stays as large as it has grown. What counts is how deep a call is.
+	if _, err := call(t.Context(), in, handle, command(cmdEndless, 0), CallOptions{Deadline: time.Now().Add(callTime)}); !errors.Is(err, ErrDeadline) {
+		t.Errorf("a shallow call afterwards: %v, want %v", err, ErrDeadline)
+	}
+}
+
+func TestTheDepthOfAGuestsStackIsSeen(t *testing.T) {
+	if runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
+		t.Skip("wazero has no compiler here; its interpreter has its own limit")
+	}
+	h := newHost(t, Options{})
+	in, handle := newInstance(t, h, hostileWasm, InstanceOptions{})
+	_, err := call(t.Context(), in, handle, command(cmdDeep, 0), CallOptions{Deadline: time.Now().Add(time.Minute)})
+	var trap *Trap
+	if !errors.As(err, &trap) || !errors.Is(err, ErrStack) || !strings.Contains(trap.Detail, "the limit is 4096 KiB") {
+		t.Fatalf("got %v, want %v by the meter", err, ErrStack)
+	}
+	if len(trap.Stack) < 5 || !strings.HasPrefix(trap.Stack[0], "deep(") {
+		t.Errorf("the report's stack: %q", trap.Stack)
+	}
+}
+
 func wantDead(t *testing.T, in *Instance, handle uint32) {
 	t.Helper()
 	if _, err := call(t.Context(), in, handle, command(cmdBehave, 0), CallOptions{}); !errors.Is(err, ErrInstanceDead) {
@@ -112,7 +177,7 @@ func TestEachMisdeedGetsItsNamedErrorAndOtherInstancesGoOn(t *testing.T) {
 		text     string
 		options  CallOptions
 	}{
-		{"recursion without end", cmdDeep, 0, ErrStack, "", CallOptions{}},
+		{"recursion without end", cmdDeep, 0, ErrStack, "end the recursion sooner", CallOptions{}},
 		{"a memory bomb", cmdBomb, 0, ErrMemory, "the limit is 64 MiB", CallOptions{}},
 		{"an answer beyond the memory", cmdAnswerBeyond, 0, ErrBadPointer, "answer of 4096 bytes", CallOptions{}},
 		{"an answer of four gigabytes", cmdAnswerHuge, 0, ErrOutputTooLarge, "the limit is 8388608", CallOptions{}},

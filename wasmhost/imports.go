@@ -170,7 +170,9 @@ func metricName(b []byte) bool {
 
 // yieldImport is called by the meter that the rewriter adds.
 var yieldImport = hostImport{"yield", nil, types{i32}, func(c *guestCall) {
-	c.result(uint64(c.in.meter.yield()))
+	fuel := c.in.meter.yield()
+	c.in.checkStack(c.stack)
+	c.result(uint64(fuel))
 }}
 
 // instanceKey finds the instance in the context that its calls run with.

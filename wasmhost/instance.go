@@ -45,9 +45,11 @@ type Instance struct {
 	mod    api.Module
 	mem    api.Memory
 	fuel   api.MutableGlobal
-	alloc  api.Function
-	caller api.Function
+	alloc  export
+	caller export
 	stack  [3]uint64 // arguments and result
+
+	running export // whose code runs; its stack is measured
 
 	opened []function // by order of opening
 	handle uint32     // of the function being called
@@ -110,8 +112,8 @@ func (in *Instance) start(ctx context.Context, m *Module, deadline time.Time) er
 	}
 	in.mod, in.mem = mod, mod.Memory()
 	in.fuel = mod.ExportedGlobal(rewrite.FuelGlobal).(api.MutableGlobal)
-	in.alloc, in.caller = mod.ExportedFunction(exportAlloc), mod.ExportedFunction(exportCall)
-	if f := mod.ExportedFunction(exportInitialize); f != nil && len(f.Definition().ParamTypes()) == 0 {
+	in.alloc, in.caller = in.export(exportAlloc), in.export(exportCall)
+	if f := in.export(exportInitialize); f.Function != nil && len(f.Definition().ParamTypes()) == 0 {
 		options := CallOptions{Deadline: deadline}
 		if deadline.IsZero() {
 			options.Deadline = time.Now().Add(DefaultOpenTimeout)
@@ -141,10 +143,11 @@ func (in *Instance) finish() {
 }
 
 // invoke runs an export with in.stack as arguments and result.
-func (in *Instance) invoke(export string, f api.Function) error {
+func (in *Instance) invoke(name string, f export) error {
+	in.running = f
 	err := f.CallWithStack(in.run.Context, in.stack[:])
 	if err != nil {
-		return in.die(in.newTrap(export, err))
+		return in.die(in.newTrap(name, err))
 	}
 	return nil
 }

@@ -74,6 +74,16 @@ static NOINLINE void endless_registers(uint32_t x) { do { x = x * 1664525 + 1013
 static NOINLINE void fat(void) { for (;;) { X1024(sink = sink * 3 + 1;) } }
 static NOINLINE void divides(uint64_t x) { for (;;) { X64(x = x / (sink | 1) + 0x123456789abcdef;) sink = (uint32_t)x; } }
 static NOINLINE uint32_t deep(uint32_t n) { return deep(n + 1) + sink; }
+static NOINLINE uint32_t nested(uint32_t n) { return n == 0 ? sink : nested(n - 1) + sink; }
+static NOINLINE uint64_t wide(uint64_t n) { // 64 values live across each call
+  uint64_t v[64];
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 64; i++) v[i] = *(volatile uint32_t *)&sink * n + i;
+  uint64_t r = wide(n + 1);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 64; i++) r = r * 31 + v[i];
+  return r;
+}
 static NOINLINE uint32_t twice(uint32_t n) { return n == 0 ? sink : twice(n - 1) + twice(n - 1); }
 #define LEVEL(a, b) static NOINLINE void level##a(void) { level##b(); level##b(); }
 static NOINLINE void level0(void) { sink++; }
@@ -151,6 +161,8 @@ EXPORT(weir_call) packed weir_call(uint32_t handle, const uint32_t *p, uint32_t 
   case 27: host_log(1, (void *)0, arg); break;
   case 28: host_metric(0, "rows", 4, 2.5); break;
   case 29: host_metric(0, "no name", 7, 1); break;
+  case 31: sink = nested(arg); break;
+  case 32: sink = wide(arg); break;
   case 30: { // each of the state imports; the answer holds what they returned
     static struct { int64_t before, after, gone, page, next; char value[8], entry[24]; } r;
     r.before = host_state_get(0, 1, "key", 3, r.value, 8);
