@@ -134,6 +134,9 @@ func (h *Host) compile(ctx context.Context, digest Digest, wasm []byte) (*Module
 	if err != nil {
 		return nil, fmt.Errorf("compile module %s: %w", digest, err)
 	}
+	if h.options.Unmetered {
+		res.Wasm = wasm
+	}
 	code, err := h.runtime.CompileModule(ctx, res.Wasm)
 	if err != nil {
 		return nil, fmt.Errorf("compile module %s: %w: %w", digest, ErrInvalidModule, err)

@@ -111,7 +111,7 @@ func (in *Instance) start(ctx context.Context, m *Module, deadline time.Time) er
 		return in.newTrap("start", err)
 	}
 	in.mod, in.mem = mod, mod.Memory()
-	in.fuel = mod.ExportedGlobal(rewrite.FuelGlobal).(api.MutableGlobal)
+	in.fuel, _ = mod.ExportedGlobal(rewrite.FuelGlobal).(api.MutableGlobal) // nil: unmetered
 	in.alloc, in.caller = in.export(exportAlloc), in.export(exportCall)
 	if f := in.export(exportInitialize); f.Function != nil && len(f.Definition().ParamTypes()) == 0 {
 		options := CallOptions{Deadline: deadline}

@@ -38,6 +38,10 @@ type Options struct {
 	// MemoryPages is the memory cap, in pages of 64 KiB, of instances that ask
 	// for none of their own; 0: DefaultMemoryPages.
 	MemoryPages uint32
+	// Unmetered compiles modules as they were uploaded, though still checked: what
+	// does not return is never stopped, and collections wait for it. It is there to
+	// measure what the meter costs.
+	Unmetered bool
 }
 
 // Validate checks the options.

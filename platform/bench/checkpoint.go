@@ -66,7 +66,7 @@ func checkpointFlows(ctx context.Context, c *config, what string, key func(*rand
 			watching, stop := context.WithCancel(ctx)
 			freeze := make(chan []float64, 1)
 			go func() { freeze <- watchFreeze(watching, r.server.URL()) }()
-			rate, _, err := flow(ctx, r, c, fmt.Sprintf("cp-%s-%d", interval, round), `{module: count_sum, function: count_sum, input: in}`, interval)
+			m, err := flow(ctx, r, c, fmt.Sprintf("cp-%s-%d", interval, round), `{module: count_sum, function: count_sum, input: in}`, interval)
 			stop()
 			if f := <-freeze; interval == "1s" {
 				freezes = append(freezes, f...)
@@ -74,7 +74,7 @@ func checkpointFlows(ctx context.Context, c *config, what string, key func(*rand
 			if err != nil {
 				return err
 			}
-			rates[interval] = append(rates[interval], rate)
+			rates[interval] = append(rates[interval], m.rate)
 		}
 	}
 	if len(freezes) == 0 {

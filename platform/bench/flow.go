@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime/metrics"
 	"runtime/pprof"
 	"time"
 
@@ -34,58 +35,113 @@ func runFlow(ctx context.Context, c *config) error {
 		return err
 	}
 	defer r.close()
-	if err := r.push(ctx, "count_sum", "sdk/c/bench/count_sum.wasm"); err != nil {
+	if err := prepare(ctx, r, c); err != nil {
 		return err
 	}
-	if err := r.push(ctx, "bench", "bin/bench.wasm"); err != nil {
-		return err
-	}
-	in, err := r.topic(ctx, "in", weirv1.Layout_LAYOUT_FRAMES)
-	if err != nil {
-		return err
-	}
-	if err := fill(ctx, r, in, c.records, func(rng *rand.Rand, _ int) int64 { return rng.Int64N(flowKeys) }); err != nil {
-		return err
-	}
-	rates, cpus := map[string][]float64{}, map[string][]float64{}
+	rates, cpus, objects := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
 	for round := range c.rounds {
 		for _, op := range operators {
+			if c.operator != "" && c.operator != op.name {
+				continue
+			}
 			name := fmt.Sprintf("flow-%s-%d", op.name, round)
-			rate, perRecord, err := flow(ctx, r, c, name, op.yaml, "1s")
+			m, err := flow(ctx, r, c, name, op.yaml, "1s")
 			if err != nil {
 				return err
 			}
-			fmt.Printf("  round %d  %-7s %8.0f records/s  %6.0f ns of CPU a record\n", round+1, op.name, rate, perRecord)
-			rates[op.name] = append(rates[op.name], rate)
-			cpus[op.name] = append(cpus[op.name], perRecord)
+			fmt.Printf("  round %d  %-7s %8.0f records/s  %6.0f ns of CPU, %.4f objects of %.1f B allocated a record\n", round+1, op.name, m.rate, m.cpuNs, m.objects, m.bytes/m.objects)
+			rates[op.name] = append(rates[op.name], m.rate)
+			cpus[op.name] = append(cpus[op.name], m.cpuNs)
+			objects[op.name] = append(objects[op.name], m.objects)
 		}
 	}
-	base := median(rates["native"])
 	for _, op := range operators {
-		m := median(rates[op.name])
-		fmt.Printf("%-7s %8.0f records/s, %.2f of native, %.0f ns of CPU a record (medians of %d)\n", op.name, m, m/base, median(cpus[op.name]), c.rounds)
+		if len(rates[op.name]) == 0 {
+			continue
+		}
+		base := ""
+		if native := median(rates["native"]); native > 0 {
+			base = fmt.Sprintf(", %.2f of native", median(rates[op.name])/native)
+		}
+		fmt.Printf("%-7s %8.0f records/s%s, %.0f ns of CPU a record, %.4f allocations (medians of %d)\n",
+			op.name, median(rates[op.name]), base, median(cpus[op.name]), median(objects[op.name]), c.rounds)
 	}
 	return nil
 }
 
+// measured is what a flow came to in its middle; all but the rate are a record's.
+type measured struct {
+	rate           float64 // records a second
+	cpuNs          float64
+	objects, bytes float64 // allocated
+}
+
+// odometer is how far the process has come.
+type odometer struct {
+	at             time.Time
+	cpu            time.Duration
+	objects, bytes uint64
+}
+
+func readOdometer() odometer {
+	samples := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}, {Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(samples)
+	return odometer{time.Now(), cpu(), samples[0].Value.Uint64(), samples[1].Value.Uint64()}
+}
+
+func (from odometer) to(to odometer, records uint64) measured {
+	n := float64(records)
+	return measured{
+		rate: n / to.at.Sub(from.at).Seconds(), cpuNs: float64(to.cpu-from.cpu) / n,
+		objects: float64(to.objects-from.objects) / n, bytes: float64(to.bytes-from.bytes) / n,
+	}
+}
+
 // flow runs a pipeline over everything in the topic `in` and measures the middle
 // of it: from a tenth to nine tenths.
-func flow(ctx context.Context, r *rig, c *config, name, operator, interval string) (rate, cpuPerRecord float64, err error) {
+func flow(ctx context.Context, r *rig, c *config, name, operator, interval string) (m measured, err error) {
 	if _, err := r.topic(ctx, name, weirv1.Layout_LAYOUT_FRAMES); err != nil {
-		return 0, 0, err
+		return m, err
 	}
 	if c.profile != "" {
 		f, err := os.Create(c.profile + "." + name)
 		if err != nil {
-			return 0, 0, err
+			return m, err
 		}
 		defer f.Close()
 		if err := pprof.StartCPUProfile(f); err != nil {
-			return 0, 0, err
+			return m, err
 		}
 		defer pprof.StopCPUProfile()
 	}
-	err = r.apply(ctx, fmt.Sprintf(`
+	if err := r.apply(ctx, pipelineOf(name, operator, interval, "columns")); err != nil {
+		return m, err
+	}
+	total := uint64(c.records)
+	var from, to odometer
+	var first, last uint64
+	err = r.until(ctx, name, func(s *weirv1.PipelineStatus) bool {
+		n := taken(s, "sink.out")
+		switch {
+		case from.at.IsZero() && n >= total/10:
+			from, first = readOdometer(), n
+		case !from.at.IsZero() && to.at.IsZero() && n >= total*9/10:
+			to, last = readOdometer(), n
+		}
+		return n >= total
+	})
+	if err != nil {
+		return m, err
+	}
+	if last > first {
+		m = from.to(to, last-first)
+	}
+	return m, r.remove(ctx, name)
+}
+
+// pipelineOf reads the topic in and writes the topic of its own name.
+func pipelineOf(name, operator, interval, format string) string {
+	return fmt.Sprintf(`
 pipeline: %[1]s
 parallelism: 2
 checkpoint: {interval: %[3]s}
@@ -94,33 +150,11 @@ sources:
 operators:
   op: %[2]s
 sinks:
-  out: {topic: %[1]s, input: op, format: columns, key: key}
-`, name, operator, interval, flowSchema))
-	if err != nil {
-		return 0, 0, err
-	}
-	total := uint64(c.records)
-	var from, to time.Time
-	var first, last uint64
-	var spent time.Duration
-	err = r.until(ctx, name, func(s *weirv1.PipelineStatus) bool {
-		n := taken(s, "sink.out")
-		switch {
-		case from.IsZero() && n >= total/10:
-			from, first, spent = time.Now(), n, cpu()
-		case !from.IsZero() && to.IsZero() && n >= total*9/10:
-			to, last, spent = time.Now(), n, cpu()-spent
-		}
-		return n >= total
-	})
-	if err != nil {
-		return 0, 0, err
-	}
-	if n := float64(last - first); n > 0 {
-		rate, cpuPerRecord = n/to.Sub(from).Seconds(), float64(spent)/n
-	}
-	return rate, cpuPerRecord, r.remove(ctx, name)
+  out: {topic: %[1]s, input: op, format: %[5]s, key: key}
+`, name, operator, interval, flowSchema, format)
 }
+
+func uniformly(rng *rand.Rand, _ int) int64 { return rng.Int64N(flowKeys) }
 
 // fill publishes typed frames of records of 100 B, spread over the partitions.
 func fill(ctx context.Context, r *rig, topic jetstream.Topic, records int, key func(*rand.Rand, int) int64) error {

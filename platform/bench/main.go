@@ -25,6 +25,10 @@ type scenario struct {
 var scenarios = []scenario{
 	{"publish", "publishing through our client, in frames and one record a message", runPublish},
 	{"flow", "topic to topic through one keyed operator: native, C and Go", runFlow},
+	{"meter", "the same flows with and without the meter in the modules", runMeter},
+	{"records", "exactly once into a topic of one record a message", runRecords},
+	{"allocs", "who allocates in a flow's steady state", runAllocs},
+	{"frame", "guests against the same function compiled natively, behind the same calls", runFrame},
 	{"latency", "20,000 records a second, from publishing to reading", runLatency},
 	{"checkpoint", "a million keys, a tenth of them dirty every second", runCheckpoint},
 	{"process", "start, idle and restart of a real process", runProcess},
@@ -34,7 +38,9 @@ var scenarios = []scenario{
 type config struct {
 	records int
 	rounds  int
-	profile string
+	// operator is the one that flows run; empty: each.
+	operator string
+	profile  string
 }
 
 func main() {
@@ -42,6 +48,7 @@ func main() {
 	only := flag.String("only", "", "comma-separated scenarios; empty: all")
 	flag.IntVar(&c.records, "records", 4_000_000, "records of a flow")
 	flag.IntVar(&c.rounds, "rounds", 3, "rounds, of which the median counts")
+	flag.StringVar(&c.operator, "operator", "", "native, c or go; empty: each")
 	flag.StringVar(&c.profile, "profile", "", "write a CPU profile of the flows to this file")
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: bench [flags]\n\nscenarios:")

@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	binary       = "bin/weir"
+	weirBinary   = "bin/weir"
 	httpAddress  = "127.0.0.1:17070"
 	natsAddress  = "127.0.0.1:14222"
 	processRuns  = 5
@@ -34,7 +34,7 @@ const (
 // runProcess measures a server process from outside: ready on an empty
 // directory, memory while idle, and restart after SIGKILL with a million keys.
 func runProcess(ctx context.Context, _ *config) error {
-	info, err := os.Stat(binary)
+	info, err := os.Stat(weirBinary)
 	if err != nil {
 		return fmt.Errorf("%w; build it by: go tool task build", err)
 	}
@@ -66,7 +66,7 @@ func killed(err error) bool { return strings.Contains(err.Error(), "signal: kill
 
 func startProcess(ctx context.Context, dir string) (*exec.Cmd, time.Duration, error) {
 	begin := time.Now()
-	p := exec.CommandContext(ctx, binary, "server", "--data-dir", dir, "--listen", httpAddress, "--nats-listen", natsAddress, "--log-level", "error")
+	p := exec.CommandContext(ctx, weirBinary, "server", "--data-dir", dir, "--listen", httpAddress, "--nats-listen", natsAddress, "--log-level", "error")
 	p.Stderr = os.Stderr
 	if err := p.Start(); err != nil {
 		return nil, 0, err

@@ -30,15 +30,17 @@ type rig struct {
 	pipelines weirv1connect.PipelineServiceClient
 }
 
-func newRig(ctx context.Context) (*rig, error) {
+func newRig(ctx context.Context) (*rig, error) { return newRigOf(ctx, server.Options{}) }
+
+// newRigOf sets what every rig has in common in the options.
+func newRigOf(ctx context.Context, o server.Options) (*rig, error) {
 	dir, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {
 		return nil, err
 	}
-	s, err := server.Start(ctx, server.Options{
-		DataDir: dir, Listen: "127.0.0.1:0", NATSListen: "127.0.0.1:0",
-		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
-	})
+	o.DataDir, o.Listen, o.NATSListen = dir, "127.0.0.1:0", "127.0.0.1:0"
+	o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	s, err := server.Start(ctx, o)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -141,6 +143,9 @@ func cpu() time.Duration {
 }
 
 func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
 	slices.Sort(values)
 	return values[len(values)/2]
 }

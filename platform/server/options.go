@@ -70,6 +70,7 @@ type Options struct {
 	Log            *slog.Logger
 	Clock          func() time.Time // nil: time.Now
 	ResetInstances float64          // how likely an instance is replaced before a call, in tests
+	Unmetered      bool             // guests run without the meter, in benchmarks
 }
 
 func (o *Options) has(r Role) bool { return slices.Contains(o.Roles, r) }

@@ -140,7 +140,7 @@ func (s *Server) engines(ctx context.Context) error {
 	wait.Go(func() { s.blobs, errs[2] = s.openBlobs() })
 	wait.Go(func() {
 		var err error
-		s.wasm, err = wasmhost.NewHost(context.Background(), wasmhost.Options{CacheDir: filepath.Join(s.options.DataDir, "cache", "wasm")})
+		s.wasm, err = wasmhost.NewHost(context.Background(), wasmhost.Options{CacheDir: filepath.Join(s.options.DataDir, "cache", "wasm"), Unmetered: s.options.Unmetered})
 		errs[3] = err
 	})
 	wait.Wait()

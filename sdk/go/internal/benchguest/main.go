@@ -1,4 +1,6 @@
-// Command benchguest is the module that benchmarks and crash tests run. It must know only the SDK's public API.
+// Command benchguest is the module that benchmarks and crash tests run. Built
+// natively it replays recorded calls, see replay.go. Its functions must know only
+// the SDK's public API.
 package main
 
 import (
@@ -140,5 +142,3 @@ func init() {
 		return nil
 	})
 }
-
-func main() {}
