@@ -67,6 +67,7 @@ func (a *app) pipelineResume() *cobra.Command {
 	var (
 		from  uint64
 		allow bool
+		doubt decision
 	)
 	cmd := &cobra.Command{
 		Use: "resume NAME", Short: "Start a stopped or failed pipeline from its last checkpoint",
@@ -74,9 +75,16 @@ func (a *app) pipelineResume() *cobra.Command {
 
 An older one can be named by --from-checkpoint (weir checkpoint list shows them).
 Output that was published after it is then published again, so this needs
---allow-duplicates.`,
+--allow-duplicates.
+
+Where a job failed because nothing tells whether the output of its last
+checkpoint is visible (somebody purged or recreated the topic), you decide:
+--assume-published leaves that output out, and it is lost if it never was
+visible; --publish-again publishes it, and readers see it twice if it was. Only
+the parts in doubt of that one checkpoint are concerned.`,
 		Example: `  weir pipeline resume flights
-  weir pipeline resume flights --from-checkpoint 41 --allow-duplicates`,
+  weir pipeline resume flights --from-checkpoint 41 --allow-duplicates
+  weir pipeline resume flights --assume-published`,
 		Args:              names("NAME"),
 		ValidArgsFunction: a.completeName(pipelineNames),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, args []string) error {
@@ -84,7 +92,7 @@ Output that was published after it is then published again, so this needs
 				return usageError(errors.New("--from-checkpoint publishes again what came after that checkpoint"), "add --allow-duplicates if readers can bear it")
 			}
 			r, err := c.pipelines.ResumePipeline(cmd.Context(), connect.NewRequest(&weirv1.ResumePipelineRequest{
-				Namespace: a.namespace, Name: args[0], FromCheckpoint: from, AllowDuplicates: allow,
+				Namespace: a.namespace, Name: args[0], FromCheckpoint: from, AllowDuplicates: allow, Doubt: doubt.message(),
 			}))
 			if err != nil {
 				return fmt.Errorf("resume pipeline %q: %w", args[0], err)
@@ -105,7 +113,23 @@ Output that was published after it is then published again, so this needs
 	}
 	cmd.Flags().Uint64Var(&from, "from-checkpoint", 0, "id of an older checkpoint (default: the last)")
 	cmd.Flags().BoolVar(&allow, "allow-duplicates", false, "output after that checkpoint may appear twice")
+	cmd.Flags().BoolVar(&doubt.assume, "assume-published", false, "output in doubt counts as visible: lost if it is not")
+	cmd.Flags().BoolVar(&doubt.again, "publish-again", false, "output in doubt is published: twice if it is visible")
+	cmd.MarkFlagsMutuallyExclusive("assume-published", "publish-again", "from-checkpoint")
 	return cmd
+}
+
+// decision is what the user says about output in doubt.
+type decision struct{ assume, again bool }
+
+func (d decision) message() weirv1.ResumePipelineRequest_Doubt {
+	switch {
+	case d.assume:
+		return weirv1.ResumePipelineRequest_DOUBT_ASSUME_PUBLISHED
+	case d.again:
+		return weirv1.ResumePipelineRequest_DOUBT_PUBLISH_AGAIN
+	}
+	return weirv1.ResumePipelineRequest_DOUBT_UNSPECIFIED
 }
 
 // resumeWait bounds how long resume waits for a start: without free slots there is none.

@@ -100,6 +100,8 @@ type Transaction struct {
 	Checkpoint uint64
 	Meta       []byte   // the connector's own, small
 	Chunks     [][]byte // in order
+	// Doubt is the user's decision for this attempt; it is no part of what is stored.
+	Doubt Doubt
 }
 
 // Sink is a configured output.
@@ -108,7 +110,8 @@ type Sink interface {
 	Open(ctx context.Context, id WriterID) (Writer, error)
 	// Publish makes a committed transaction visible. It is idempotent, may be
 	// called by any task, after any number of crashes, and reports ErrInDoubt
-	// if it cannot tell whether the transaction is visible already.
+	// if it cannot tell whether the transaction is visible already and t.Doubt
+	// does not say what then.
 	Publish(ctx context.Context, t Transaction) error
 	Close() error
 }

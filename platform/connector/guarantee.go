@@ -17,8 +17,20 @@ const (
 )
 
 // ErrInDoubt says that nothing outside tells whether a transaction is visible
-// already. Only the catalog's Published can decide; without it the job stops.
+// already. Only the catalog's Published can decide; without it the job stops,
+// and the user decides.
 var ErrInDoubt = errors.New("cannot tell whether the transaction is published")
+
+// Doubt is what a user has decided about output that is in doubt.
+type Doubt string
+
+// The decisions. They touch only the parts of a transaction of which nothing
+// tells whether they are visible; the others are rolled forward as ever.
+const (
+	Undecided       Doubt = ""                 // Publish reports ErrInDoubt
+	AssumePublished Doubt = "assume_published" // they are left out: lost if they never were visible
+	PublishAgain    Doubt = "publish_again"    // they are published: twice if they were visible
+)
 
 // ErrPermanent marks failures that trying again does not help.
 var ErrPermanent = errors.New("trying again does not help")

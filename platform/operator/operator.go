@@ -9,6 +9,7 @@ import (
 
 	"github.com/weirstream/weir/abi/schema"
 	"github.com/weirstream/weir/platform/batch"
+	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/element"
 	"github.com/weirstream/weir/platform/storage/snapshot"
 	"github.com/weirstream/weir/platform/storage/state"
@@ -90,6 +91,8 @@ type Context struct {
 	Restored []snapshot.Item // the operator's items of the checkpoint that fall to this task
 	// RestoredFrom is the checkpoint the job was restored from; 0: a first start.
 	RestoredFrom uint64
+	// Doubt is what the user decided about output of that checkpoint that is in doubt.
+	Doubt connector.Doubt
 
 	Output    Output
 	Log       *slog.Logger

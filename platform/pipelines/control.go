@@ -21,7 +21,7 @@ func (s *Service) Stop(ctx context.Context, r *weirv1.StopPipelineRequest) (*wei
 	if err != nil {
 		return nil, err
 	}
-	now, err := s.desire(ctx, p, catalog.DesiredStopped, catalog.StartFrom{})
+	now, err := s.desire(ctx, p, &catalog.SetDesired{Desired: catalog.DesiredStopped})
 	if err != nil {
 		return nil, err
 	}
@@ -45,15 +45,40 @@ func (s *Service) Resume(ctx context.Context, r *weirv1.ResumePipelineRequest) (
 		err := refuse(ErrRefused, "resume pipeline %s from checkpoint %d: its job is %s, and only one that is at rest can start elsewhere", p.Name, from.Checkpoint, p.Job.State)
 		return nil, hint(err, "weir pipeline stop %s returns when it has stopped; then call again", p.Name)
 	}
-	now, err := s.desire(ctx, p, catalog.DesiredRunning, from)
+	doubt, err := doubtOf(r, p)
+	if err != nil {
+		return nil, err
+	}
+	now, err := s.desire(ctx, p, &catalog.SetDesired{Desired: catalog.DesiredRunning, From: from, Doubt: doubt})
 	if err != nil {
 		return nil, err
 	}
 	return &weirv1.ResumePipelineResponse{Pipeline: now}, nil
 }
 
-func (s *Service) desire(ctx context.Context, p *catalog.Pipeline, d catalog.Desired, from catalog.StartFrom) (*weirv1.Pipeline, error) {
-	if _, err := s.options.Node.Propose(ctx, &catalog.SetDesired{At: s.now(), UID: p.UID, Desired: d, From: from}); err != nil {
+// doubtOf reads what is decided about output in doubt, where there may be some.
+func doubtOf(r *weirv1.ResumePipelineRequest, p *catalog.Pipeline) (catalog.Doubt, error) {
+	d, ok := doubts[r.GetDoubt()]
+	switch {
+	case !ok:
+		return "", refuse(ErrRefused, "resume pipeline %s: unknown decision %d about output in doubt", p.Name, r.GetDoubt())
+	case d != "" && p.Job.State.Active():
+		return "", hint(refuse(ErrRefused, "resume pipeline %s: its job is %s and publishes by itself", p.Name, p.Job.State), "leave the decision out")
+	case d != "" && !p.Job.Unpublished():
+		return "", hint(refuse(ErrRefused, "resume pipeline %s: none of its output is in doubt", p.Name), "leave the decision out")
+	}
+	return d, nil
+}
+
+var doubts = map[weirv1.ResumePipelineRequest_Doubt]catalog.Doubt{
+	weirv1.ResumePipelineRequest_DOUBT_UNSPECIFIED:      "",
+	weirv1.ResumePipelineRequest_DOUBT_ASSUME_PUBLISHED: catalog.AssumePublished,
+	weirv1.ResumePipelineRequest_DOUBT_PUBLISH_AGAIN:    catalog.PublishAgain,
+}
+
+func (s *Service) desire(ctx context.Context, p *catalog.Pipeline, c *catalog.SetDesired) (*weirv1.Pipeline, error) {
+	c.At, c.UID = s.now(), p.UID
+	if _, err := s.options.Node.Propose(ctx, c); err != nil {
 		return nil, err
 	}
 	state := s.view()

@@ -16,6 +16,7 @@ import (
 
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	"github.com/weirstream/weir/platform/cluster"
+	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/logbook"
 	"github.com/weirstream/weir/platform/modules"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
@@ -180,6 +181,9 @@ func errorHint(p *catalog.Pipeline, e *catalog.JobError) string {
 	case strings.Contains(e.Text, dataLost):
 		return fmt.Sprintf("to read on behind what is gone: options: {on_data_lost: skip} at the source, weir pipeline apply FILE; "+
 			"or start where records still are: weir checkpoint list %s, then weir pipeline resume %s --from-checkpoint ID --allow-duplicates", p.Name, p.Name)
+	case strings.Contains(e.Text, connector.ErrInDoubt.Error()):
+		return fmt.Sprintf("look into the topic whether the output of that checkpoint is there, then: weir pipeline resume %s --assume-published (leaves it out: lost if it is not there) "+
+			"or --publish-again (publishes it: twice if it is there)", p.Name)
 	case e.Class == catalog.ErrorUser:
 		return fmt.Sprintf("correct the function, the file or the data, then: weir pipeline apply FILE, or weir pipeline resume %s", p.Name)
 	case p.Job.State == catalog.JobFailed:

@@ -132,7 +132,7 @@ func (t *Task) openNode(n *node) error {
 			Attempt: t.spec.Job.Attempt, FirstGroup: groups.First, LastGroup: groups.Last,
 		},
 		Config: n.spec.Config, Inputs: inputs, Outputs: outputs, Key: n.spec.Key,
-		State: n.state, Restored: items, RestoredFrom: checkpoint,
+		State: n.state, Restored: items, RestoredFrom: checkpoint, Doubt: t.spec.Job.Doubt,
 		Output: n,
 		Log:    t.services.Log.With("operator", n.spec.ID, "task", t.id.Index),
 		Clock:  func() int64 { return max(t.clock, sinceMicros(t.services.Clock())) },

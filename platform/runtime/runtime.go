@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/element"
 	"github.com/weirstream/weir/platform/operator"
 	"github.com/weirstream/weir/platform/storage/snapshot"
@@ -37,6 +38,7 @@ type Job struct {
 	Pipeline    string // name, for people
 	PipelineUID string
 	Attempt     uint64
+	Doubt       connector.Doubt // about output of the checkpoint that it starts from
 }
 
 // TaskSnapshot is a task's part of a checkpoint.

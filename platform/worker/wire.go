@@ -26,7 +26,7 @@ func newJob(o Options, s Start) (*Job, error) {
 		stage := &s.Graph.Stages[i]
 		for task := range stage.Parallelism {
 			spec := runtime.TaskSpec{
-				Job:   runtime.Job{Pipeline: s.Pipeline, PipelineUID: s.UID, Attempt: s.Attempt},
+				Job:   runtime.Job{Pipeline: s.Pipeline, PipelineUID: s.UID, Attempt: s.Attempt, Doubt: s.Doubt},
 				Stage: stage, Index: task, Inbox: w.inboxes[i][task], Inputs: w.inputs[i][task],
 				Edges: w.edges(stage, task),
 			}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/element"
 	"github.com/weirstream/weir/platform/operator"
 	"github.com/weirstream/weir/platform/runtime"
@@ -81,6 +82,8 @@ type Start struct {
 	// Published: that checkpoint's output is visible already, so its
 	// transactions need not, and must not, be looked at again.
 	Published bool
+	// Doubt is what the user decided about output of that checkpoint that is in doubt.
+	Doubt connector.Doubt
 	// Slots says who holds each slot: slot i is the i-th task of every stage that
 	// is wide enough. None: all are here.
 	Slots []Peer

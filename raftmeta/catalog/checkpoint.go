@@ -148,7 +148,7 @@ func (tx *txn) publish(c Publication) error {
 		return refuse(ErrStale, "%s: checkpoint %d was given up", what, c.ID)
 	}
 	next := p.clone()
-	next.Job.Publish = c.ID
+	next.Job.Publish, next.Job.Doubt = c.ID, ""
 	return tx.putState(next)
 }
 
@@ -184,7 +184,7 @@ func (p *Pipeline) startFrom(tx *txn, what string, from StartFrom) error {
 		back := job.Retained[at]
 		tx.result.Dropped = append(tx.result.Dropped, *job.Last)
 		tx.result.Dropped = append(tx.result.Dropped, job.Retained[:at]...)
-		job.Last, job.Base = &back, nil
+		job.Last, job.Base, job.Doubt = &back, nil, ""
 		job.Retained = slices.Clone(job.Retained[at+1:])
 		return nil
 	case from.Savepoint != "":
@@ -197,6 +197,26 @@ func (p *Pipeline) startFrom(tx *txn, what string, from StartFrom) error {
 		job.Base = nil
 	}
 	tx.result.Dropped = append(tx.result.Dropped, job.kept()...)
-	job.Last, job.Retained = nil, nil
+	job.Last, job.Retained, job.Doubt = nil, nil, ""
+	return nil
+}
+
+// decide keeps what the user decided about output in doubt for the next start,
+// until that output counts as visible.
+func (p *Pipeline) decide(what string, d Doubt, from StartFrom) error {
+	job := &p.Job
+	switch {
+	case d == "":
+		return nil
+	case d != AssumePublished && d != PublishAgain:
+		return refuse(ErrInvalid, "%s: %q is neither %s nor %s", what, d, AssumePublished, PublishAgain)
+	case from != (StartFrom{}):
+		return refuse(ErrInvalid, "%s: a decision about the last checkpoint's output goes with a start from that one", what)
+	case job.State.Active():
+		return refuse(ErrConflict, "%s: its job is %s and publishes by itself; only a job at rest takes a decision about output in doubt", what, job.State)
+	case !job.Unpublished():
+		return refuse(ErrConflict, "%s: no output is in doubt; leave the decision out", what)
+	}
+	job.Doubt = d
 	return nil
 }

@@ -100,7 +100,18 @@ type Job struct {
 	Publish  uint64       `json:"published,omitempty"` // the highest id whose output is visible
 	Retained []Checkpoint `json:"retained,omitempty"`  // older ones that can be chosen, newest first
 	Base     *Base        `json:"base,omitempty"`      // what it starts from while Last is nil
+	Doubt    Doubt        `json:"doubt,omitempty"`     // decided about Last's output while it is not published
 }
+
+// Doubt is what a user has decided about the last checkpoint's output where
+// nothing tells whether it is visible already.
+type Doubt string
+
+// The decisions.
+const (
+	AssumePublished Doubt = "assume_published" // what is in doubt is left out, and may be lost
+	PublishAgain    Doubt = "publish_again"    // what is in doubt is published, and may be there twice
+)
 
 // Base is another's state that a job starts from: a savepoint.
 type Base struct {

@@ -228,6 +228,8 @@ type SetDesired struct {
 	UID     string    `json:"uid"`
 	Desired Desired   `json:"desired"`
 	From    StartFrom `json:"from"`
+	// Doubt, when set, is decided about the last checkpoint's output where nothing tells whether it is visible.
+	Doubt Doubt `json:"doubt,omitempty"`
 }
 
 func (c *SetDesired) apply(tx *txn) error {
@@ -243,8 +245,11 @@ func (c *SetDesired) apply(tx *txn) error {
 	if err := next.startFrom(tx, what, c.From); err != nil {
 		return err
 	}
+	if err := next.decide(what, c.Doubt, c.From); err != nil {
+		return err
+	}
 	again := c.Desired == DesiredRunning && next.Job.again(c.At)
-	if p.Desired == c.Desired && c.From == (StartFrom{}) && !again {
+	if p.Desired == c.Desired && c.From == (StartFrom{}) && c.Doubt == "" && !again {
 		return nil
 	}
 	next.Desired = c.Desired
@@ -301,6 +306,7 @@ func (p *Pipeline) worstBytes() int {
 	full.Job.Last = &worst
 	full.Job.Retained = slices.Repeat([]Checkpoint{worst}, p.Current.Retain)
 	full.Job.Error, full.Job.Failures, full.Job.RetryAt, full.Job.Restarts = nil, 1<<20, 1<<52, 1<<31
+	full.Job.Doubt = AssumePublished
 	full.Job.Reserved, full.Job.Newest, full.Job.Publish = Range{First: 1 << 36, Last: 1 << 36}, 1<<36, 1<<36
 	b, err := json.Marshal(&full)
 	if err != nil {

@@ -169,7 +169,7 @@ func (r *run) look(ctx context.Context) error {
 	}
 	mark, err := parseTxnMark(m.headers().Get(headerTxn))
 	if err != nil {
-		return r.doubt(fmt.Sprintf("message %d of its own subject %s is not its own: %v", m.Sequence, r.subject, err))
+		return r.doubt(m.Sequence, fmt.Sprintf("message %d of its own subject %s is not its own: %v", m.Sequence, r.subject, err))
 	}
 	r.expect = m.Sequence
 	switch {
@@ -178,7 +178,7 @@ func (r *run) look(ctx context.Context) error {
 	case mark.checkpoint < r.txn.Checkpoint:
 		r.next = 0
 	case mark.of != len(r.chunks) || mark.digest != chunkDigest(r.chunks[mark.chunk-1]):
-		return r.doubt(fmt.Sprintf("message %d of subject %s has the same checkpoint and other content", m.Sequence, r.subject))
+		return r.doubt(m.Sequence, fmt.Sprintf("message %d of subject %s has the same checkpoint and other content", m.Sequence, r.subject))
 	default:
 		r.next = mark.chunk
 	}
@@ -194,15 +194,28 @@ func (r *run) lookAtEmpty(ctx context.Context) error {
 	}
 	switch {
 	case s.incarnation != r.meta.Incarnation || r.topic.Stream != r.meta.Stream:
-		return r.doubt(fmt.Sprintf("stream %s is incarnation %d, the transaction was prepared for stream %s, incarnation %d: it was recreated",
+		return r.doubt(0, fmt.Sprintf("stream %s is incarnation %d, the transaction was prepared for stream %s, incarnation %d: it was recreated",
 			r.topic.Stream, s.incarnation, r.meta.Stream, r.meta.Incarnation))
 	case s.last < r.meta.Last:
-		return r.doubt(fmt.Sprintf("stream %s ends at %d and ended at %d before: it was recreated or cut", r.topic.Stream, s.last, r.meta.Last))
+		return r.doubt(0, fmt.Sprintf("stream %s ends at %d and ended at %d before: it was recreated or cut", r.topic.Stream, s.last, r.meta.Last))
 	case s.first > r.meta.Last+1:
-		return r.doubt(fmt.Sprintf("stream %s begins at %d: what was published behind %d may have been removed", r.topic.Stream, s.first, r.meta.Last))
+		return r.doubt(0, fmt.Sprintf("stream %s begins at %d: what was published behind %d may have been removed", r.topic.Stream, s.first, r.meta.Last))
 	}
 	r.next, r.expect = 0, 0
 	return nil
 }
 
-func (r *run) doubt(why string) error { return fmt.Errorf("%w: %s", connector.ErrInDoubt, why) }
+// doubt does as the user decided where nothing tells how far the transaction has
+// come; last is the sequence of the subject's last message.
+func (r *run) doubt(last uint64, why string) error {
+	r.expect = last
+	switch r.txn.Doubt {
+	case connector.AssumePublished:
+		r.next = len(r.chunks)
+	case connector.PublishAgain:
+		r.next = 0
+	default:
+		return fmt.Errorf("%w: %s", connector.ErrInDoubt, why)
+	}
+	return nil
+}

@@ -352,6 +352,18 @@ func TestAnEmptySubjectBehindAPurgeIsInDoubt(t *testing.T) {
 	if err := sinkOf(t, nc, cfg).Publish(t.Context(), txn); !errors.Is(err, connector.ErrInDoubt) || !strings.Contains(err.Error(), "begins at") {
 		t.Errorf("after a purge: %v", err)
 	}
+	// The user decides: left out, then published again, which a second time changes nothing.
+	decided := txn
+	decided.Doubt = connector.AssumePublished
+	publish(t, sinkOf(t, nc, cfg), decided)
+	checkNumbers(t, numbers(t, nc, topic, true), nil)
+	decided.Doubt = connector.PublishAgain
+	publish(t, sinkOf(t, nc, cfg), decided)
+	publish(t, sinkOf(t, nc, cfg), decided)
+	checkNumbers(t, numbers(t, nc, topic, true), want)
+	if err := stream.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	// The same process remembers its sequence, and must not trust it.
 	next, _ := bigTransaction(t, w, 2, 0)
 	if err := stream.Purge(t.Context()); err != nil {
@@ -390,6 +402,11 @@ func TestAForeignMessageOnAWritersSubjectIsInDoubt(t *testing.T) {
 	if err := sink.Publish(t.Context(), txn); !errors.Is(err, connector.ErrInDoubt) || !strings.Contains(err.Error(), "not its own") {
 		t.Error(err)
 	}
+	// What was left out stands in nobody's way.
+	txn.Doubt = connector.AssumePublished
+	publish(t, sink, txn)
+	next, _ := bigTransaction(t, w, 3, 0)
+	publish(t, sink, next)
 }
 
 func TestATransactionWithTheSameIdAndOtherContentIsInDoubt(t *testing.T) {

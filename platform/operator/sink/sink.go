@@ -105,6 +105,12 @@ func (o *Operator) Open(ctx *operator.Context) error {
 			return fmt.Errorf("restore writer: %w", err)
 		}
 	}
+	if ctx.Doubt != connector.Undecided && len(restored) > 0 {
+		ctx.Log.Warn("output of which nothing tells whether it is visible is treated as the resume said", "checkpoint", ctx.RestoredFrom, "decision", string(ctx.Doubt))
+		for i := range restored {
+			restored[i].Doubt = ctx.Doubt
+		}
+	}
 	o.committer = newCommitter(o.sink, ctx, o.deps.SyncInterval, restored)
 	o.committer.start(o.background)
 	return nil

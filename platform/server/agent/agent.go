@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"github.com/weirstream/weir/platform/cluster"
+	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/element"
 	"github.com/weirstream/weir/platform/failpoint"
 	"github.com/weirstream/weir/platform/server/controller"
@@ -263,13 +264,24 @@ func (a *Agent) spec(ctx context.Context, w *wish) (worker.Start, error) {
 		return s, fmt.Errorf("read graph: %w", err)
 	}
 	if last := p.Job.Last; last != nil {
-		s.RestoredFrom, s.Published = last.ID, !p.Job.Unpublished()
+		s.RestoredFrom, s.Published, s.Doubt = last.ID, !p.Job.Unpublished(), doubtOf(p.Job.Doubt)
 		s.Manifest, err = snapshot.ReadManifest(ctx, a.options.Blobs, controller.ManifestName(p.UID, *last), snapshot.Digest(last.Manifest))
 		if err != nil {
 			return s, fmt.Errorf("read checkpoint %d: %w", last.ID, err)
 		}
 	}
 	return s, nil
+}
+
+// doubtOf gives the connectors' word for what the catalog holds.
+func doubtOf(d catalog.Doubt) connector.Doubt {
+	switch d {
+	case catalog.AssumePublished:
+		return connector.AssumePublished
+	case catalog.PublishAgain:
+		return connector.PublishAgain
+	}
+	return connector.Undecided
 }
 
 // GraphName is where a graph is kept.

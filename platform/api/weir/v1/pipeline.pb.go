@@ -77,6 +77,57 @@ func (StateChange_Kind) EnumDescriptor() ([]byte, []int) {
 	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{3, 0}
 }
 
+// What becomes of the last checkpoint's output where nothing tells whether it is
+// visible. Unspecified: the job fails and says so.
+type ResumePipelineRequest_Doubt int32
+
+const (
+	ResumePipelineRequest_DOUBT_UNSPECIFIED      ResumePipelineRequest_Doubt = 0
+	ResumePipelineRequest_DOUBT_ASSUME_PUBLISHED ResumePipelineRequest_Doubt = 1 // it is left out: lost if it never was visible
+	ResumePipelineRequest_DOUBT_PUBLISH_AGAIN    ResumePipelineRequest_Doubt = 2 // it is published: twice if it was visible
+)
+
+// Enum value maps for ResumePipelineRequest_Doubt.
+var (
+	ResumePipelineRequest_Doubt_name = map[int32]string{
+		0: "DOUBT_UNSPECIFIED",
+		1: "DOUBT_ASSUME_PUBLISHED",
+		2: "DOUBT_PUBLISH_AGAIN",
+	}
+	ResumePipelineRequest_Doubt_value = map[string]int32{
+		"DOUBT_UNSPECIFIED":      0,
+		"DOUBT_ASSUME_PUBLISHED": 1,
+		"DOUBT_PUBLISH_AGAIN":    2,
+	}
+)
+
+func (x ResumePipelineRequest_Doubt) Enum() *ResumePipelineRequest_Doubt {
+	p := new(ResumePipelineRequest_Doubt)
+	*p = x
+	return p
+}
+
+func (x ResumePipelineRequest_Doubt) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ResumePipelineRequest_Doubt) Descriptor() protoreflect.EnumDescriptor {
+	return file_weir_v1_pipeline_proto_enumTypes[1].Descriptor()
+}
+
+func (ResumePipelineRequest_Doubt) Type() protoreflect.EnumType {
+	return &file_weir_v1_pipeline_proto_enumTypes[1]
+}
+
+func (x ResumePipelineRequest_Doubt) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ResumePipelineRequest_Doubt.Descriptor instead.
+func (ResumePipelineRequest_Doubt) EnumDescriptor() ([]byte, []int) {
+	return file_weir_v1_pipeline_proto_rawDescGZIP(), []int{20, 0}
+}
+
 type Problem struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Message       string                 `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
@@ -1526,11 +1577,12 @@ func (x *StopPipelineResponse) GetPipeline() *Pipeline {
 }
 
 type ResumePipelineRequest struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Namespace       string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Name            string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	FromCheckpoint  uint64                 `protobuf:"varint,3,opt,name=from_checkpoint,json=fromCheckpoint,proto3" json:"from_checkpoint,omitempty"`    // 0: the last
-	AllowDuplicates bool                   `protobuf:"varint,4,opt,name=allow_duplicates,json=allowDuplicates,proto3" json:"allow_duplicates,omitempty"` // needed with an older checkpoint
+	state           protoimpl.MessageState      `protogen:"open.v1"`
+	Namespace       string                      `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name            string                      `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	FromCheckpoint  uint64                      `protobuf:"varint,3,opt,name=from_checkpoint,json=fromCheckpoint,proto3" json:"from_checkpoint,omitempty"`    // 0: the last
+	AllowDuplicates bool                        `protobuf:"varint,4,opt,name=allow_duplicates,json=allowDuplicates,proto3" json:"allow_duplicates,omitempty"` // needed with an older checkpoint
+	Doubt           ResumePipelineRequest_Doubt `protobuf:"varint,5,opt,name=doubt,proto3,enum=weir.v1.ResumePipelineRequest_Doubt" json:"doubt,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1591,6 +1643,13 @@ func (x *ResumePipelineRequest) GetAllowDuplicates() bool {
 		return x.AllowDuplicates
 	}
 	return false
+}
+
+func (x *ResumePipelineRequest) GetDoubt() ResumePipelineRequest_Doubt {
+	if x != nil {
+		return x.Doubt
+	}
+	return ResumePipelineRequest_DOUBT_UNSPECIFIED
 }
 
 type ResumePipelineResponse struct {
@@ -2655,12 +2714,17 @@ const file_weir_v1_pipeline_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"E\n" +
 	"\x14StopPipelineResponse\x12-\n" +
-	"\bpipeline\x18\x01 \x01(\v2\x11.weir.v1.PipelineR\bpipeline\"\x9d\x01\n" +
+	"\bpipeline\x18\x01 \x01(\v2\x11.weir.v1.PipelineR\bpipeline\"\xae\x02\n" +
 	"\x15ResumePipelineRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12'\n" +
 	"\x0ffrom_checkpoint\x18\x03 \x01(\x04R\x0efromCheckpoint\x12)\n" +
-	"\x10allow_duplicates\x18\x04 \x01(\bR\x0fallowDuplicates\"G\n" +
+	"\x10allow_duplicates\x18\x04 \x01(\bR\x0fallowDuplicates\x12:\n" +
+	"\x05doubt\x18\x05 \x01(\x0e2$.weir.v1.ResumePipelineRequest.DoubtR\x05doubt\"S\n" +
+	"\x05Doubt\x12\x15\n" +
+	"\x11DOUBT_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16DOUBT_ASSUME_PUBLISHED\x10\x01\x12\x17\n" +
+	"\x13DOUBT_PUBLISH_AGAIN\x10\x02\"G\n" +
 	"\x16ResumePipelineResponse\x12-\n" +
 	"\bpipeline\x18\x01 \x01(\v2\x11.weir.v1.PipelineR\bpipeline\"\x88\x01\n" +
 	"\x16RescalePipelineRequest\x12\x1c\n" +
@@ -2757,108 +2821,110 @@ func file_weir_v1_pipeline_proto_rawDescGZIP() []byte {
 	return file_weir_v1_pipeline_proto_rawDescData
 }
 
-var file_weir_v1_pipeline_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_weir_v1_pipeline_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_weir_v1_pipeline_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_weir_v1_pipeline_proto_goTypes = []any{
 	(StateChange_Kind)(0),             // 0: weir.v1.StateChange.Kind
-	(*Problem)(nil),                   // 1: weir.v1.Problem
-	(*ValidatePipelineRequest)(nil),   // 2: weir.v1.ValidatePipelineRequest
-	(*ValidatePipelineResponse)(nil),  // 3: weir.v1.ValidatePipelineResponse
-	(*StateChange)(nil),               // 4: weir.v1.StateChange
-	(*DiffPipelineRequest)(nil),       // 5: weir.v1.DiffPipelineRequest
-	(*DiffPipelineResponse)(nil),      // 6: weir.v1.DiffPipelineResponse
-	(*ApplyPipelineRequest)(nil),      // 7: weir.v1.ApplyPipelineRequest
-	(*ApplyPipelineResponse)(nil),     // 8: weir.v1.ApplyPipelineResponse
-	(*Pipeline)(nil),                  // 9: weir.v1.Pipeline
-	(*OperatorStatus)(nil),            // 10: weir.v1.OperatorStatus
-	(*Checkpoint)(nil),                // 11: weir.v1.Checkpoint
-	(*PipelineStatus)(nil),            // 12: weir.v1.PipelineStatus
-	(*ListPipelinesRequest)(nil),      // 13: weir.v1.ListPipelinesRequest
-	(*ListPipelinesResponse)(nil),     // 14: weir.v1.ListPipelinesResponse
-	(*GetPipelineRequest)(nil),        // 15: weir.v1.GetPipelineRequest
-	(*GetPipelineResponse)(nil),       // 16: weir.v1.GetPipelineResponse
-	(*WatchPipelineRequest)(nil),      // 17: weir.v1.WatchPipelineRequest
-	(*WatchPipelineResponse)(nil),     // 18: weir.v1.WatchPipelineResponse
-	(*StopPipelineRequest)(nil),       // 19: weir.v1.StopPipelineRequest
-	(*StopPipelineResponse)(nil),      // 20: weir.v1.StopPipelineResponse
-	(*ResumePipelineRequest)(nil),     // 21: weir.v1.ResumePipelineRequest
-	(*ResumePipelineResponse)(nil),    // 22: weir.v1.ResumePipelineResponse
-	(*RescalePipelineRequest)(nil),    // 23: weir.v1.RescalePipelineRequest
-	(*RescalePipelineResponse)(nil),   // 24: weir.v1.RescalePipelineResponse
-	(*DeletePipelineRequest)(nil),     // 25: weir.v1.DeletePipelineRequest
-	(*DeletePipelineResponse)(nil),    // 26: weir.v1.DeletePipelineResponse
-	(*LogsRequest)(nil),               // 27: weir.v1.LogsRequest
-	(*LogLine)(nil),                   // 28: weir.v1.LogLine
-	(*LogsResponse)(nil),              // 29: weir.v1.LogsResponse
-	(*ListCheckpointsRequest)(nil),    // 30: weir.v1.ListCheckpointsRequest
-	(*ListCheckpointsResponse)(nil),   // 31: weir.v1.ListCheckpointsResponse
-	(*DeadLetter)(nil),                // 32: weir.v1.DeadLetter
-	(*ListDeadLettersRequest)(nil),    // 33: weir.v1.ListDeadLettersRequest
-	(*ListDeadLettersResponse)(nil),   // 34: weir.v1.ListDeadLettersResponse
-	(*ReplayDeadLettersRequest)(nil),  // 35: weir.v1.ReplayDeadLettersRequest
-	(*ReplayDeadLettersResponse)(nil), // 36: weir.v1.ReplayDeadLettersResponse
-	(*timestamppb.Timestamp)(nil),     // 37: google.protobuf.Timestamp
+	(ResumePipelineRequest_Doubt)(0),  // 1: weir.v1.ResumePipelineRequest.Doubt
+	(*Problem)(nil),                   // 2: weir.v1.Problem
+	(*ValidatePipelineRequest)(nil),   // 3: weir.v1.ValidatePipelineRequest
+	(*ValidatePipelineResponse)(nil),  // 4: weir.v1.ValidatePipelineResponse
+	(*StateChange)(nil),               // 5: weir.v1.StateChange
+	(*DiffPipelineRequest)(nil),       // 6: weir.v1.DiffPipelineRequest
+	(*DiffPipelineResponse)(nil),      // 7: weir.v1.DiffPipelineResponse
+	(*ApplyPipelineRequest)(nil),      // 8: weir.v1.ApplyPipelineRequest
+	(*ApplyPipelineResponse)(nil),     // 9: weir.v1.ApplyPipelineResponse
+	(*Pipeline)(nil),                  // 10: weir.v1.Pipeline
+	(*OperatorStatus)(nil),            // 11: weir.v1.OperatorStatus
+	(*Checkpoint)(nil),                // 12: weir.v1.Checkpoint
+	(*PipelineStatus)(nil),            // 13: weir.v1.PipelineStatus
+	(*ListPipelinesRequest)(nil),      // 14: weir.v1.ListPipelinesRequest
+	(*ListPipelinesResponse)(nil),     // 15: weir.v1.ListPipelinesResponse
+	(*GetPipelineRequest)(nil),        // 16: weir.v1.GetPipelineRequest
+	(*GetPipelineResponse)(nil),       // 17: weir.v1.GetPipelineResponse
+	(*WatchPipelineRequest)(nil),      // 18: weir.v1.WatchPipelineRequest
+	(*WatchPipelineResponse)(nil),     // 19: weir.v1.WatchPipelineResponse
+	(*StopPipelineRequest)(nil),       // 20: weir.v1.StopPipelineRequest
+	(*StopPipelineResponse)(nil),      // 21: weir.v1.StopPipelineResponse
+	(*ResumePipelineRequest)(nil),     // 22: weir.v1.ResumePipelineRequest
+	(*ResumePipelineResponse)(nil),    // 23: weir.v1.ResumePipelineResponse
+	(*RescalePipelineRequest)(nil),    // 24: weir.v1.RescalePipelineRequest
+	(*RescalePipelineResponse)(nil),   // 25: weir.v1.RescalePipelineResponse
+	(*DeletePipelineRequest)(nil),     // 26: weir.v1.DeletePipelineRequest
+	(*DeletePipelineResponse)(nil),    // 27: weir.v1.DeletePipelineResponse
+	(*LogsRequest)(nil),               // 28: weir.v1.LogsRequest
+	(*LogLine)(nil),                   // 29: weir.v1.LogLine
+	(*LogsResponse)(nil),              // 30: weir.v1.LogsResponse
+	(*ListCheckpointsRequest)(nil),    // 31: weir.v1.ListCheckpointsRequest
+	(*ListCheckpointsResponse)(nil),   // 32: weir.v1.ListCheckpointsResponse
+	(*DeadLetter)(nil),                // 33: weir.v1.DeadLetter
+	(*ListDeadLettersRequest)(nil),    // 34: weir.v1.ListDeadLettersRequest
+	(*ListDeadLettersResponse)(nil),   // 35: weir.v1.ListDeadLettersResponse
+	(*ReplayDeadLettersRequest)(nil),  // 36: weir.v1.ReplayDeadLettersRequest
+	(*ReplayDeadLettersResponse)(nil), // 37: weir.v1.ReplayDeadLettersResponse
+	(*timestamppb.Timestamp)(nil),     // 38: google.protobuf.Timestamp
 }
 var file_weir_v1_pipeline_proto_depIdxs = []int32{
-	1,  // 0: weir.v1.ValidatePipelineResponse.problems:type_name -> weir.v1.Problem
-	1,  // 1: weir.v1.ValidatePipelineResponse.warnings:type_name -> weir.v1.Problem
+	2,  // 0: weir.v1.ValidatePipelineResponse.problems:type_name -> weir.v1.Problem
+	2,  // 1: weir.v1.ValidatePipelineResponse.warnings:type_name -> weir.v1.Problem
 	0,  // 2: weir.v1.StateChange.kind:type_name -> weir.v1.StateChange.Kind
-	4,  // 3: weir.v1.DiffPipelineResponse.state:type_name -> weir.v1.StateChange
-	9,  // 4: weir.v1.ApplyPipelineResponse.pipeline:type_name -> weir.v1.Pipeline
-	6,  // 5: weir.v1.ApplyPipelineResponse.diff:type_name -> weir.v1.DiffPipelineResponse
-	1,  // 6: weir.v1.ApplyPipelineResponse.warnings:type_name -> weir.v1.Problem
-	37, // 7: weir.v1.Pipeline.created:type_name -> google.protobuf.Timestamp
-	37, // 8: weir.v1.Pipeline.updated:type_name -> google.protobuf.Timestamp
-	37, // 9: weir.v1.OperatorStatus.watermark:type_name -> google.protobuf.Timestamp
-	37, // 10: weir.v1.Checkpoint.committed:type_name -> google.protobuf.Timestamp
-	9,  // 11: weir.v1.PipelineStatus.pipeline:type_name -> weir.v1.Pipeline
-	10, // 12: weir.v1.PipelineStatus.operators:type_name -> weir.v1.OperatorStatus
-	11, // 13: weir.v1.PipelineStatus.last_checkpoint:type_name -> weir.v1.Checkpoint
-	9,  // 14: weir.v1.ListPipelinesResponse.pipelines:type_name -> weir.v1.Pipeline
-	12, // 15: weir.v1.GetPipelineResponse.status:type_name -> weir.v1.PipelineStatus
-	12, // 16: weir.v1.WatchPipelineResponse.status:type_name -> weir.v1.PipelineStatus
-	9,  // 17: weir.v1.StopPipelineResponse.pipeline:type_name -> weir.v1.Pipeline
-	9,  // 18: weir.v1.ResumePipelineResponse.pipeline:type_name -> weir.v1.Pipeline
-	9,  // 19: weir.v1.RescalePipelineResponse.pipeline:type_name -> weir.v1.Pipeline
-	1,  // 20: weir.v1.RescalePipelineResponse.warnings:type_name -> weir.v1.Problem
-	37, // 21: weir.v1.LogLine.time:type_name -> google.protobuf.Timestamp
-	28, // 22: weir.v1.LogsResponse.lines:type_name -> weir.v1.LogLine
-	11, // 23: weir.v1.ListCheckpointsResponse.checkpoints:type_name -> weir.v1.Checkpoint
-	37, // 24: weir.v1.DeadLetter.time:type_name -> google.protobuf.Timestamp
-	32, // 25: weir.v1.ListDeadLettersResponse.letters:type_name -> weir.v1.DeadLetter
-	2,  // 26: weir.v1.PipelineService.ValidatePipeline:input_type -> weir.v1.ValidatePipelineRequest
-	5,  // 27: weir.v1.PipelineService.DiffPipeline:input_type -> weir.v1.DiffPipelineRequest
-	7,  // 28: weir.v1.PipelineService.ApplyPipeline:input_type -> weir.v1.ApplyPipelineRequest
-	13, // 29: weir.v1.PipelineService.ListPipelines:input_type -> weir.v1.ListPipelinesRequest
-	15, // 30: weir.v1.PipelineService.GetPipeline:input_type -> weir.v1.GetPipelineRequest
-	17, // 31: weir.v1.PipelineService.WatchPipeline:input_type -> weir.v1.WatchPipelineRequest
-	19, // 32: weir.v1.PipelineService.StopPipeline:input_type -> weir.v1.StopPipelineRequest
-	21, // 33: weir.v1.PipelineService.ResumePipeline:input_type -> weir.v1.ResumePipelineRequest
-	23, // 34: weir.v1.PipelineService.RescalePipeline:input_type -> weir.v1.RescalePipelineRequest
-	25, // 35: weir.v1.PipelineService.DeletePipeline:input_type -> weir.v1.DeletePipelineRequest
-	27, // 36: weir.v1.PipelineService.Logs:input_type -> weir.v1.LogsRequest
-	30, // 37: weir.v1.PipelineService.ListCheckpoints:input_type -> weir.v1.ListCheckpointsRequest
-	33, // 38: weir.v1.PipelineService.ListDeadLetters:input_type -> weir.v1.ListDeadLettersRequest
-	35, // 39: weir.v1.PipelineService.ReplayDeadLetters:input_type -> weir.v1.ReplayDeadLettersRequest
-	3,  // 40: weir.v1.PipelineService.ValidatePipeline:output_type -> weir.v1.ValidatePipelineResponse
-	6,  // 41: weir.v1.PipelineService.DiffPipeline:output_type -> weir.v1.DiffPipelineResponse
-	8,  // 42: weir.v1.PipelineService.ApplyPipeline:output_type -> weir.v1.ApplyPipelineResponse
-	14, // 43: weir.v1.PipelineService.ListPipelines:output_type -> weir.v1.ListPipelinesResponse
-	16, // 44: weir.v1.PipelineService.GetPipeline:output_type -> weir.v1.GetPipelineResponse
-	18, // 45: weir.v1.PipelineService.WatchPipeline:output_type -> weir.v1.WatchPipelineResponse
-	20, // 46: weir.v1.PipelineService.StopPipeline:output_type -> weir.v1.StopPipelineResponse
-	22, // 47: weir.v1.PipelineService.ResumePipeline:output_type -> weir.v1.ResumePipelineResponse
-	24, // 48: weir.v1.PipelineService.RescalePipeline:output_type -> weir.v1.RescalePipelineResponse
-	26, // 49: weir.v1.PipelineService.DeletePipeline:output_type -> weir.v1.DeletePipelineResponse
-	29, // 50: weir.v1.PipelineService.Logs:output_type -> weir.v1.LogsResponse
-	31, // 51: weir.v1.PipelineService.ListCheckpoints:output_type -> weir.v1.ListCheckpointsResponse
-	34, // 52: weir.v1.PipelineService.ListDeadLetters:output_type -> weir.v1.ListDeadLettersResponse
-	36, // 53: weir.v1.PipelineService.ReplayDeadLetters:output_type -> weir.v1.ReplayDeadLettersResponse
-	40, // [40:54] is the sub-list for method output_type
-	26, // [26:40] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	5,  // 3: weir.v1.DiffPipelineResponse.state:type_name -> weir.v1.StateChange
+	10, // 4: weir.v1.ApplyPipelineResponse.pipeline:type_name -> weir.v1.Pipeline
+	7,  // 5: weir.v1.ApplyPipelineResponse.diff:type_name -> weir.v1.DiffPipelineResponse
+	2,  // 6: weir.v1.ApplyPipelineResponse.warnings:type_name -> weir.v1.Problem
+	38, // 7: weir.v1.Pipeline.created:type_name -> google.protobuf.Timestamp
+	38, // 8: weir.v1.Pipeline.updated:type_name -> google.protobuf.Timestamp
+	38, // 9: weir.v1.OperatorStatus.watermark:type_name -> google.protobuf.Timestamp
+	38, // 10: weir.v1.Checkpoint.committed:type_name -> google.protobuf.Timestamp
+	10, // 11: weir.v1.PipelineStatus.pipeline:type_name -> weir.v1.Pipeline
+	11, // 12: weir.v1.PipelineStatus.operators:type_name -> weir.v1.OperatorStatus
+	12, // 13: weir.v1.PipelineStatus.last_checkpoint:type_name -> weir.v1.Checkpoint
+	10, // 14: weir.v1.ListPipelinesResponse.pipelines:type_name -> weir.v1.Pipeline
+	13, // 15: weir.v1.GetPipelineResponse.status:type_name -> weir.v1.PipelineStatus
+	13, // 16: weir.v1.WatchPipelineResponse.status:type_name -> weir.v1.PipelineStatus
+	10, // 17: weir.v1.StopPipelineResponse.pipeline:type_name -> weir.v1.Pipeline
+	1,  // 18: weir.v1.ResumePipelineRequest.doubt:type_name -> weir.v1.ResumePipelineRequest.Doubt
+	10, // 19: weir.v1.ResumePipelineResponse.pipeline:type_name -> weir.v1.Pipeline
+	10, // 20: weir.v1.RescalePipelineResponse.pipeline:type_name -> weir.v1.Pipeline
+	2,  // 21: weir.v1.RescalePipelineResponse.warnings:type_name -> weir.v1.Problem
+	38, // 22: weir.v1.LogLine.time:type_name -> google.protobuf.Timestamp
+	29, // 23: weir.v1.LogsResponse.lines:type_name -> weir.v1.LogLine
+	12, // 24: weir.v1.ListCheckpointsResponse.checkpoints:type_name -> weir.v1.Checkpoint
+	38, // 25: weir.v1.DeadLetter.time:type_name -> google.protobuf.Timestamp
+	33, // 26: weir.v1.ListDeadLettersResponse.letters:type_name -> weir.v1.DeadLetter
+	3,  // 27: weir.v1.PipelineService.ValidatePipeline:input_type -> weir.v1.ValidatePipelineRequest
+	6,  // 28: weir.v1.PipelineService.DiffPipeline:input_type -> weir.v1.DiffPipelineRequest
+	8,  // 29: weir.v1.PipelineService.ApplyPipeline:input_type -> weir.v1.ApplyPipelineRequest
+	14, // 30: weir.v1.PipelineService.ListPipelines:input_type -> weir.v1.ListPipelinesRequest
+	16, // 31: weir.v1.PipelineService.GetPipeline:input_type -> weir.v1.GetPipelineRequest
+	18, // 32: weir.v1.PipelineService.WatchPipeline:input_type -> weir.v1.WatchPipelineRequest
+	20, // 33: weir.v1.PipelineService.StopPipeline:input_type -> weir.v1.StopPipelineRequest
+	22, // 34: weir.v1.PipelineService.ResumePipeline:input_type -> weir.v1.ResumePipelineRequest
+	24, // 35: weir.v1.PipelineService.RescalePipeline:input_type -> weir.v1.RescalePipelineRequest
+	26, // 36: weir.v1.PipelineService.DeletePipeline:input_type -> weir.v1.DeletePipelineRequest
+	28, // 37: weir.v1.PipelineService.Logs:input_type -> weir.v1.LogsRequest
+	31, // 38: weir.v1.PipelineService.ListCheckpoints:input_type -> weir.v1.ListCheckpointsRequest
+	34, // 39: weir.v1.PipelineService.ListDeadLetters:input_type -> weir.v1.ListDeadLettersRequest
+	36, // 40: weir.v1.PipelineService.ReplayDeadLetters:input_type -> weir.v1.ReplayDeadLettersRequest
+	4,  // 41: weir.v1.PipelineService.ValidatePipeline:output_type -> weir.v1.ValidatePipelineResponse
+	7,  // 42: weir.v1.PipelineService.DiffPipeline:output_type -> weir.v1.DiffPipelineResponse
+	9,  // 43: weir.v1.PipelineService.ApplyPipeline:output_type -> weir.v1.ApplyPipelineResponse
+	15, // 44: weir.v1.PipelineService.ListPipelines:output_type -> weir.v1.ListPipelinesResponse
+	17, // 45: weir.v1.PipelineService.GetPipeline:output_type -> weir.v1.GetPipelineResponse
+	19, // 46: weir.v1.PipelineService.WatchPipeline:output_type -> weir.v1.WatchPipelineResponse
+	21, // 47: weir.v1.PipelineService.StopPipeline:output_type -> weir.v1.StopPipelineResponse
+	23, // 48: weir.v1.PipelineService.ResumePipeline:output_type -> weir.v1.ResumePipelineResponse
+	25, // 49: weir.v1.PipelineService.RescalePipeline:output_type -> weir.v1.RescalePipelineResponse
+	27, // 50: weir.v1.PipelineService.DeletePipeline:output_type -> weir.v1.DeletePipelineResponse
+	30, // 51: weir.v1.PipelineService.Logs:output_type -> weir.v1.LogsResponse
+	32, // 52: weir.v1.PipelineService.ListCheckpoints:output_type -> weir.v1.ListCheckpointsResponse
+	35, // 53: weir.v1.PipelineService.ListDeadLetters:output_type -> weir.v1.ListDeadLettersResponse
+	37, // 54: weir.v1.PipelineService.ReplayDeadLetters:output_type -> weir.v1.ReplayDeadLettersResponse
+	41, // [41:55] is the sub-list for method output_type
+	27, // [27:41] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_pipeline_proto_init() }
@@ -2872,7 +2938,7 @@ func file_weir_v1_pipeline_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_pipeline_proto_rawDesc), len(file_weir_v1_pipeline_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
