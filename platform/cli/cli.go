@@ -142,8 +142,8 @@ Client commands find the server by --server, else by WEIR_SERVER, else at
 		id       string
 		commands []*cobra.Command
 	}{
-		{groupRun, []*cobra.Command{a.serverCommand(), a.devCommand(), a.runCommand(), a.testCommand(), a.initCommand()}},
-		{groupManage, []*cobra.Command{a.topicCommand(), a.moduleCommand(), a.pipelineCommand(), a.checkpointCommand(), a.deadLetterCommand(), a.namespaceCommand(), a.tokenCommand()}},
+		{groupRun, []*cobra.Command{a.serverCommand(), a.workerCommand(), a.devCommand(), a.runCommand(), a.testCommand(), a.initCommand()}},
+		{groupManage, []*cobra.Command{a.topicCommand(), a.moduleCommand(), a.pipelineCommand(), a.checkpointCommand(), a.deadLetterCommand(), a.namespaceCommand(), a.tokenCommand(), a.controllerCommand()}},
 		{groupLook, []*cobra.Command{a.doctorCommand(), a.versionCommand()}},
 	} {
 		for _, c := range group.commands {

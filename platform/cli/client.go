@@ -34,6 +34,7 @@ type clients struct {
 	pipelines weirv1connect.PipelineServiceClient
 	system    weirv1connect.SystemServiceClient
 	tokens    weirv1connect.TokenServiceClient
+	workers   weirv1connect.WorkerServiceClient
 }
 
 // connect makes the clients; nothing is dialled yet.
@@ -70,6 +71,7 @@ func (a *app) connect() (*clients, error) {
 		pipelines: weirv1connect.NewPipelineServiceClient(httpc, base, opts...),
 		system:    weirv1connect.NewSystemServiceClient(httpc, base, opts...),
 		tokens:    weirv1connect.NewTokenServiceClient(httpc, base, opts...),
+		workers:   weirv1connect.NewWorkerServiceClient(httpc, base, opts...),
 	}, nil
 }
 

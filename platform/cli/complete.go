@@ -81,6 +81,18 @@ func pipelineNames(ctx context.Context, c *clients, namespace string) ([]string,
 	return found, nil
 }
 
+func workerNames(ctx context.Context, c *clients, _ string) ([]string, error) {
+	r, err := c.workers.ListWorkers(ctx, connect.NewRequest(&weirv1.ListWorkersRequest{}))
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, w := range r.Msg.GetWorkers() {
+		found = append(found, w.GetId())
+	}
+	return found, nil
+}
+
 func namespaceNames(ctx context.Context, c *clients, _ string) ([]string, error) {
 	r, err := c.system.ListNamespaces(ctx, connect.NewRequest(&weirv1.ListNamespacesRequest{}))
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 // The main package fills it in; a nil function makes its command refuse.
 type Local struct {
 	RunServer  func(ctx context.Context, o ServerOptions) error
+	RunWorker  func(ctx context.Context, o WorkerOptions) error
 	RunDev     func(ctx context.Context, o DevOptions) error
 	RunBounded func(ctx context.Context, o RunOptions) error
 	RunTest    func(ctx context.Context, o TestOptions) error
@@ -42,12 +43,39 @@ type ServerOptions struct {
 	NodeID     string
 	RaftListen string   // empty: in memory, this node is the only voter
 	RaftPeers  []string // id=host:port of every voter, this one included
+	AwaitJoin  bool     // begin as a controller that the leader has yet to add
 	Slots      int      // tasks that this worker may run; 0: enough for a laptop
+	Roles      []string // none: all
+	Join       []string // URLs of controllers, for a process that is none
+	Advertise  string   // host:port where other processes reach Listen; empty: Listen itself
 	LogLevel   string   // debug, info, warn, error
 	LogFormat  string   // text, json
 	Log        io.Writer
 	// Ready is called once, when the server answers at url.
 	Ready func(url string)
+}
+
+// WorkerOptions are the flags of `weir worker`.
+type WorkerOptions struct {
+	Join      []string // URLs of controllers
+	ID        string   // who it is across restarts; empty: made from the machine's name
+	DataDir   string   // caches only; empty: a folder of the user's caches
+	Listen    string
+	Advertise string // host:port where other processes reach Listen; empty: Listen itself
+	Auth      auth.Mode
+	PlainHTTP bool
+	NATSURL   string // the log, if it is not where the controllers say
+	Slots     int
+	LogLevel  string
+	LogFormat string
+	Log       io.Writer
+	// Patience is how long leaving waits for others to take the tasks over.
+	Patience time.Duration
+	// Ready is called once, when the worker has joined.
+	Ready func(id, url string, slots int)
+	// Draining is told how many jobs still have tasks here; Abandon ends the wait.
+	Draining func(jobs int)
+	Abandon  <-chan struct{}
 }
 
 // DevOptions are the flags of `weir dev`.

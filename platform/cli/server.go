@@ -3,6 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"net"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,6 +26,10 @@ func (a *app) serverCommand() *cobra.Command {
 		Long: `Run a server: API, log, state and workers in one process. Everything it keeps is
 in the data folder; the same folder may be started again after any end.
 
+By --role it does a part: a controller keeps the catalog, decides and answers the API,
+a gateway only passes calls on to the controllers that --join names, a worker runs
+tasks. More workers, here or on other machines: weir worker.
+
 It prints one line to standard output when it is ready, and logs to standard error.
 Ctrl-C stops it in order; kill -9 loses nothing that was acknowledged.
 
@@ -37,6 +43,7 @@ Raft for a certificate with --tls-client-ca.`,
 		Example: `  weir server --data-dir ./weir-data
   weir server --data-dir /var/lib/weir --listen 127.0.0.1:7070 --durability strict
   weir server --data-dir ./weir-data --nats-listen 127.0.0.1:4222
+  weir server --data-dir ./weir-data --role controller,gateway
   weir server --data-dir /var/lib/weir --listen 0.0.0.0:7070 --auth on --tls-cert cert.pem --tls-key key.pem`,
 		Args: names(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,10 +58,8 @@ Raft for a certificate with --tls-client-ca.`,
 			if o.DataDir == "" {
 				return usageError(errors.New("--data-dir is missing"), "name a folder: weir server --data-dir ./weir-data")
 			}
-			for _, p := range o.RaftPeers {
-				if _, _, ok := strings.Cut(p, "="); !ok {
-					return usageError(fmt.Errorf("raft peer %q has no id", p), "write --peers ID=HOST:PORT,...")
-				}
+			if err := peersOf(&o); err != nil {
+				return err
 			}
 			o.Auth = auth.Mode(mode)
 			if _, err := (auth.Protection{Listen: o.Listen, Mode: o.Auth, TLS: o.TLS.Cert != "", PlainHTTP: o.PlainHTTP}).Decide(); err != nil {
@@ -84,15 +89,41 @@ Raft for a certificate with --tls-client-ca.`,
 	f.StringVar(&o.NATSURL, "nats", "", "URL of an outside NATS instead of the embedded one")
 	f.StringVar(&o.NATSListen, "nats-listen", "", "address where the embedded NATS takes plain clients (default: none)")
 	f.StringVar(&o.BlobURL, "blob", "", "URL of object storage for state (default: a folder in the data folder)")
+	f.StringSliceVar(&o.Roles, "role", nil, "controller, gateway, worker, comma-separated (default: all)")
+	f.StringSliceVar(&o.Join, "join", nil, "URLs of controllers, for a server that is none")
+	f.StringVar(&o.Advertise, "advertise", "", "HOST:PORT where other processes reach --listen (default: the same)")
 	f.StringVar(&o.NodeID, "node-id", "", "name of this node among the voters (default: node-1)")
 	f.StringVar(&o.RaftListen, "raft-listen", "", "address for the other voters; needed with --peers")
-	f.StringSliceVar(&o.RaftPeers, "peers", nil, "ID=HOST:PORT of every voter, this one included; three or five, comma-separated")
+	f.BoolVar(&o.AwaitJoin, "await-join", false, "begin as a controller that waits for: weir controller add")
+	f.StringSliceVar(&o.RaftPeers, "peers", nil, "HOST:PORT or ID=HOST:PORT of every controller's --raft-listen, this one included; three or five, comma-separated")
 	f.IntVar(&o.Slots, "slots", 0, "tasks of a stage that may run here (0: 64)")
 	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.LogFormat, "log-format", "text", "text or json")
 	must(cmd.MarkFlagDirname("data-dir"))
 	return cmd
 }
+
+// peersOf gives controllers without an id one made from their address, and this
+// one the address and id that it has among them.
+func peersOf(o *ServerOptions) error {
+	for i, p := range o.RaftPeers {
+		id, address, named := strings.Cut(p, "=")
+		if !named {
+			id, address = "node-"+nodeName.ReplaceAllString(p, "-"), p
+		}
+		if _, _, err := net.SplitHostPort(address); err != nil || id == "" {
+			return usageError(fmt.Errorf("peer %q is no HOST:PORT or ID=HOST:PORT", p), "write --peers HOST:PORT,HOST:PORT,HOST:PORT: the --raft-listen of every controller")
+		}
+		o.RaftPeers[i] = id + "=" + address
+		if !named && address == o.RaftListen && o.NodeID == "" {
+			o.NodeID = id
+		}
+	}
+	return nil
+}
+
+// nodeName matches what no name may have.
+var nodeName = regexp.MustCompile(`[^A-Za-z0-9_]+`)
 
 // must reports a mistake in this package's own tables.
 func must(err error) {

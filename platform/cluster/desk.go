@@ -74,6 +74,11 @@ func (d *Desk) Join(ctx context.Context, j Joining) (Joined, error) {
 		return Joined{}, fmt.Errorf("%w: worker %s of version %s speaks protocol %d, this controller speaks %d to %d; upgrade the older of the two",
 			ErrRefused, j.ID, j.Version, j.Protocol, OldestProtocol, Protocol)
 	}
+	// A worker that comes back after a crash has no connection any more; one that
+	// hangs loses it with its lease. Two of one name would push each other out for ever.
+	if old, ok := d.options.Node.View().WorkerNamed(j.ID); ok && old.Address != j.Address && d.Connected()[old.Epoch] {
+		return Joined{}, fmt.Errorf("register worker %s: %w: one of that name is connected from %s; give this one another --id", j.ID, ErrNotConnected, old.Address)
+	}
 	r, err := d.options.Node.Propose(ctx, &catalog.RegisterWorker{
 		At: d.options.Clock().UnixMicro(), ID: j.ID, Address: j.Address, Node: j.Node, Slots: j.Slots, Version: j.Version,
 	})

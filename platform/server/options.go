@@ -58,6 +58,7 @@ type Options struct {
 	NodeID     string
 	RaftListen string
 	RaftPeers  []raftmeta.Peer
+	AwaitJoin  bool // begin as a controller that the leader has yet to add
 	Slots      int
 	Roles      []Role // none: all
 	// Join are URLs of controllers, for a process that is none.

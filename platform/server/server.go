@@ -212,6 +212,13 @@ func (s *Server) openNATS(ctx context.Context) (err error) {
 	return err
 }
 
+func startOf(await bool) raftmeta.Start {
+	if await {
+		return raftmeta.StartJoin
+	}
+	return raftmeta.StartNew
+}
+
 func (s *Server) openNode(ctx context.Context) error {
 	secure, err := s.raftTLS()
 	if err != nil {
@@ -219,10 +226,13 @@ func (s *Server) openNode(ctx context.Context) error {
 	}
 	s.node, err = raftmeta.Open(ctx, raftmeta.Options{
 		NodeID: s.options.NodeID, DataDir: filepath.Join(s.options.DataDir, "raft"),
-		Bind: s.options.RaftListen, Peers: s.options.RaftPeers, TLS: secure, Logger: s.options.Log.With("part", "raft"),
+		Bind: s.options.RaftListen, Peers: s.options.RaftPeers, Start: startOf(s.options.AwaitJoin), TLS: secure, Logger: s.options.Log.With("part", "raft"),
 	})
 	return err
 }
+
+// ErrInUse says that another process has the data directory.
+var ErrInUse = errors.New("the data directory is in use")
 
 // claim keeps two servers out of one data directory.
 func (s *Server) claim() error {
@@ -231,7 +241,7 @@ func (s *Server) claim() error {
 	}
 	lock, err := lockFile(filepath.Join(s.options.DataDir, "lock"))
 	if err != nil {
-		return fmt.Errorf("data directory %s is in use: %w; stop the other server or choose another --data-dir", s.options.DataDir, err)
+		return fmt.Errorf("%w: %s: %w; stop the other server or choose another --data-dir", ErrInUse, s.options.DataDir, err)
 	}
 	s.lock = lock
 	return nil

@@ -17,6 +17,7 @@ import (
 func inProcess() cli.Local {
 	return cli.Local{
 		RunServer:  runServer,
+		RunWorker:  runWorker,
 		RunDev:     func(ctx context.Context, o cli.DevOptions) error { return dev.Run(ctx, o, runServer) },
 		RunBounded: func(ctx context.Context, o cli.RunOptions) error { return refusals(runBounded(ctx, o)) },
 		RunTest:    func(ctx context.Context, o cli.TestOptions) error { return refusals(runTest(ctx, o)) },

@@ -32,7 +32,8 @@ func runServer(ctx context.Context, o cli.ServerOptions) error {
 	}
 	s, err := server.Start(ctx, server.Options{
 		DataDir: o.DataDir, Listen: o.Listen, Auth: o.Auth, PlainHTTP: o.PlainHTTP, TLS: o.TLS, Durability: durabilityOf(o.Durability), NATSURL: o.NATSURL, NATSListen: o.NATSListen,
-		NodeID: o.NodeID, RaftListen: o.RaftListen, RaftPeers: peers, Slots: o.Slots, Version: version, Log: log,
+		NodeID: o.NodeID, RaftListen: o.RaftListen, RaftPeers: peers, AwaitJoin: o.AwaitJoin, Slots: o.Slots, Version: version, Log: log,
+		Roles: rolesOf(o.Roles), Join: o.Join, Advertise: o.Advertise,
 	})
 	if err != nil {
 		return err
@@ -46,6 +47,13 @@ func runServer(ctx context.Context, o cli.ServerOptions) error {
 		return errors.Join(s.Err(), s.Close())
 	}
 	return s.Close()
+}
+
+func rolesOf(flags []string) (roles []server.Role) {
+	for _, f := range flags {
+		roles = append(roles, server.Role(f))
+	}
+	return roles
 }
 
 func durabilityOf(d cli.Durability) server.Durability {
