@@ -138,7 +138,7 @@ func (c *Client) About(ctx context.Context) (out Joined, err error) {
 			return fmt.Errorf("%w: the controllers of version %s speak protocol %d, this worker speaks %d to %d; upgrade them first",
 				ErrRefused, r.Msg.GetVersion(), newest, OldestProtocol, Protocol)
 		}
-		out = Joined{Cluster: r.Msg.GetClusterId(), Controllers: r.Msg.GetControllers(), NATSURL: r.Msg.GetNatsUrl(), BlobURL: r.Msg.GetBlobUrl(), Strict: r.Msg.GetStrict()}
+		out = Joined{Cluster: r.Msg.GetClusterId(), Controllers: r.Msg.GetControllers(), NATSURL: r.Msg.GetNatsUrl(), BlobURL: r.Msg.GetBlobUrl(), Strict: r.Msg.GetStrict(), ExchangeKey: r.Msg.GetExchangeKey()}
 		return nil
 	})
 	if err == nil {

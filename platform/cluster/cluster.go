@@ -55,6 +55,8 @@ type Joined struct {
 	NATSURL string
 	BlobURL string
 	Strict  bool // the log is synced always
+	// ExchangeKey is what workers show to each other.
+	ExchangeKey string
 }
 
 // Word is what a leader says to one worker. An empty one only shows that the leader lives.

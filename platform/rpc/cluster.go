@@ -66,7 +66,7 @@ func (h *clusterHandler) About(ctx context.Context, r *connect.Request[weirv1.Ab
 		}
 		a := h.Cluster.About()
 		return &weirv1.AboutResponse{
-			ClusterId: a.Cluster, Controllers: a.Controllers, NatsUrl: a.NATSURL, BlobUrl: a.BlobURL, Strict: a.Strict,
+			ClusterId: a.Cluster, Controllers: a.Controllers, NatsUrl: a.NATSURL, BlobUrl: a.BlobURL, Strict: a.Strict, ExchangeKey: a.ExchangeKey,
 			OldestProtocol: cluster.OldestProtocol, NewestProtocol: cluster.Protocol, Version: h.Version,
 		}, nil
 	})

@@ -42,12 +42,20 @@ func (s *Server) lead(ctx, running context.Context) error {
 // found gives the cluster its id, once, and brings topics and streams together:
 // a process that died while it made a topic may have left half of it.
 func (s *Server) found(ctx context.Context) error {
-	if s.node.View().Settings.ClusterID == "" {
+	if settings := s.node.View().Settings; settings.ClusterID == "" || settings.ExchangeKey == "" {
 		var id [8]byte
+		var key [32]byte
 		if _, err := rand.Read(id[:]); err != nil {
 			return err
 		}
-		if _, err := s.node.Propose(ctx, &catalog.InitCluster{At: time.Now().UnixMicro(), ClusterID: hex.EncodeToString(id[:])}); err != nil {
+		if _, err := rand.Read(key[:]); err != nil {
+			return err
+		}
+		init := &catalog.InitCluster{At: time.Now().UnixMicro(), ClusterID: hex.EncodeToString(id[:]), ExchangeKey: hex.EncodeToString(key[:])}
+		if settings.ClusterID != "" {
+			init.ClusterID = settings.ClusterID
+		}
+		if _, err := s.node.Propose(ctx, init); err != nil {
 			return err
 		}
 	}
@@ -107,7 +115,7 @@ func (s *Server) leaderURL() string {
 // aboutCluster is what a process that joins is told.
 func (s *Server) aboutCluster() cluster.Joined {
 	view := s.node.View()
-	out := cluster.Joined{Cluster: view.Settings.ClusterID, NATSURL: s.NATSURL(), Strict: s.nats != nil && s.options.Durability == Strict, BlobURL: "file://" + s.blobDir()}
+	out := cluster.Joined{Cluster: view.Settings.ClusterID, NATSURL: s.NATSURL(), Strict: s.nats != nil && s.options.Durability == Strict, BlobURL: "file://" + s.blobDir(), ExchangeKey: view.Settings.ExchangeKey}
 	for n := range view.Nodes() {
 		if n.HTTPAddress != "" {
 			out.Controllers = append(out.Controllers, n.HTTPAddress)

@@ -13,6 +13,8 @@ const (
 // Settings hold for the whole cluster.
 type Settings struct {
 	ClusterID string `json:"cluster_id,omitempty"`
+	// ExchangeKey is what workers show to each other.
+	ExchangeKey string `json:"exchange_key,omitempty"`
 	Created   int64  `json:"created,omitempty"` // microseconds since the epoch, as every time here
 }
 
@@ -46,23 +48,32 @@ type Node struct {
 	Changed     uint64 `json:"changed"`
 }
 
-// InitCluster gives the cluster its id, once.
+// InitCluster gives the cluster its id and its workers' key, each once.
 type InitCluster struct {
-	At        int64  `json:"at"`
-	ClusterID string `json:"cluster_id"`
+	At          int64  `json:"at"`
+	ClusterID   string `json:"cluster_id"`
+	ExchangeKey string `json:"exchange_key,omitempty"`
 }
 
 func (c *InitCluster) apply(tx *txn) error {
 	if err := checkName("cluster", c.ClusterID); err != nil {
 		return err
 	}
+	if len(c.ExchangeKey) > MaxAddressBytes {
+		return refuse(ErrInvalid, "init cluster %s: a key of %d bytes, the limit is %d", c.ClusterID, len(c.ExchangeKey), MaxAddressBytes)
+	}
 	if tx.Settings.ClusterID == c.ClusterID {
+		if tx.Settings.ExchangeKey != "" || c.ExchangeKey == "" {
+			return nil
+		}
+		tx.Settings.ExchangeKey = c.ExchangeKey // made by a version that had none
+		tx.changed(KindSettings, c.ClusterID)
 		return nil
 	}
 	if tx.Settings.ClusterID != "" {
 		return refuse(ErrExists, "init cluster %s: this data belongs to cluster %s; use another --data-dir", c.ClusterID, tx.Settings.ClusterID)
 	}
-	tx.Settings = Settings{ClusterID: c.ClusterID, Created: c.At}
+	tx.Settings = Settings{ClusterID: c.ClusterID, ExchangeKey: c.ExchangeKey, Created: c.At}
 	tx.changed(KindSettings, c.ClusterID)
 	return nil
 }

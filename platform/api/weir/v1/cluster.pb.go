@@ -69,6 +69,7 @@ type AboutResponse struct {
 	OldestProtocol uint32                 `protobuf:"varint,6,opt,name=oldest_protocol,json=oldestProtocol,proto3" json:"oldest_protocol,omitempty"`
 	NewestProtocol uint32                 `protobuf:"varint,7,opt,name=newest_protocol,json=newestProtocol,proto3" json:"newest_protocol,omitempty"`
 	Version        string                 `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
+	ExchangeKey    string                 `protobuf:"bytes,9,opt,name=exchange_key,json=exchangeKey,proto3" json:"exchange_key,omitempty"` // what workers show to each other
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -155,6 +156,13 @@ func (x *AboutResponse) GetNewestProtocol() uint32 {
 func (x *AboutResponse) GetVersion() string {
 	if x != nil {
 		return x.Version
+	}
+	return ""
+}
+
+func (x *AboutResponse) GetExchangeKey() string {
+	if x != nil {
+		return x.ExchangeKey
 	}
 	return ""
 }
@@ -2142,7 +2150,7 @@ var File_weir_v1_cluster_proto protoreflect.FileDescriptor
 const file_weir_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"\x15weir/v1/cluster.proto\x12\aweir.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0e\n" +
-	"\fAboutRequest\"\x8a\x02\n" +
+	"\fAboutRequest\"\xad\x02\n" +
 	"\rAboutResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12 \n" +
@@ -2152,7 +2160,8 @@ const file_weir_v1_cluster_proto_rawDesc = "" +
 	"\x06strict\x18\x05 \x01(\bR\x06strict\x12'\n" +
 	"\x0foldest_protocol\x18\x06 \x01(\rR\x0eoldestProtocol\x12'\n" +
 	"\x0fnewest_protocol\x18\a \x01(\rR\x0enewestProtocol\x12\x18\n" +
-	"\aversion\x18\b \x01(\tR\aversion\"\x97\x01\n" +
+	"\aversion\x18\b \x01(\tR\aversion\x12!\n" +
+	"\fexchange_key\x18\t \x01(\tR\vexchangeKey\"\x97\x01\n" +
 	"\vJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x12\n" +
