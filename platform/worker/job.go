@@ -28,12 +28,23 @@ func (j *Job) run() {
 	for _, t := range j.tasks {
 		j.running.Go(func() { t.Run(j.ctx) })
 	}
+	for _, l := range j.links {
+		j.running.Go(func() { j.dial(l) })
+	}
 }
 
 // stop ends the tasks and waits for them and for parts that are being written.
 func (j *Job) stop() {
 	j.cancel()
 	j.running.Wait()
+	for _, l := range j.links {
+		if l.link != nil {
+			l.link.Close()
+		}
+	}
+	if j.unexchange != nil {
+		j.unexchange()
+	}
 	for _, in := range j.inboxes {
 		in.Drop()
 	}
@@ -154,14 +165,24 @@ type jobEvents Job
 // Opened reports the attempt as running once every task is open.
 func (e *jobEvents) Opened(id runtime.TaskID) {
 	j := (*Job)(e)
-	j.mu.Lock()
-	j.opened++
+	committers := 0
 	for _, t := range j.tasks {
 		if t.ID() == id {
-			j.committers += len(t.Committers())
+			committers = len(t.Committers())
 		}
 	}
-	all := j.opened == len(j.tasks)
+	j.partOpened(committers)
+}
+
+// parts are the tasks, and the links to other workers.
+func (j *Job) parts() int { return len(j.tasks) + len(j.links) }
+
+// partOpened counts what is open.
+func (j *Job) partOpened(committers int) {
+	j.mu.Lock()
+	j.opened++
+	j.committers += committers
+	all := j.opened == j.parts()
 	restored := j.start.RestoredFrom
 	shown := all && restored > 0 && j.published[restored] == j.committers
 	j.mu.Unlock()
@@ -210,7 +231,7 @@ func (e *jobEvents) Published(_ runtime.TaskID, _ string, checkpoint uint64) {
 	j := (*Job)(e)
 	j.mu.Lock()
 	j.published[checkpoint]++
-	all := j.opened == len(j.tasks) && j.published[checkpoint] == j.committers
+	all := j.opened == j.parts() && j.published[checkpoint] == j.committers
 	if all {
 		delete(j.published, checkpoint)
 	}

@@ -33,6 +33,8 @@ type Options struct {
 	NewOperator func(kind string) (operator.Operator, error)
 	NewState    func(descriptors []state.Descriptor) (state.Backend, error)
 	Reporter    Reporter
+	// Exchange reaches tasks on other workers; nil: all tasks of a job must be here.
+	Exchange Exchange
 }
 
 // Reporter takes what a worker has to say. Its methods do not block for long
@@ -201,6 +203,9 @@ type Job struct {
 	running sync.WaitGroup
 	tasks   []*runtime.Task
 	inboxes []dropper
+	links   []*uplink // to other workers
+	// unexchange ends what other workers send to tasks here; nil without an exchange.
+	unexchange func()
 
 	mu         sync.Mutex // guards what follows
 	opened     int
