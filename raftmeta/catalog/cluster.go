@@ -15,7 +15,7 @@ type Settings struct {
 	ClusterID string `json:"cluster_id,omitempty"`
 	// ExchangeKey is what workers show to each other.
 	ExchangeKey string `json:"exchange_key,omitempty"`
-	Created   int64  `json:"created,omitempty"` // microseconds since the epoch, as every time here
+	Created     int64  `json:"created,omitempty"` // microseconds since the epoch, as every time here
 }
 
 // Namespace separates tenants.
