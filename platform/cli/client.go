@@ -61,7 +61,7 @@ func (a *app) connect() (*clients, error) {
 		}
 		transport.TLSClientConfig = keeper.ClientConfig()
 	}
-	httpc := &http.Client{Transport: &bearer{token: strings.TrimSpace(orDefault(a.token, a.env.Getenv("WEIR_TOKEN"))), next: transport}}
+	httpc := &http.Client{Transport: &bearer{token: a.bearerToken(), next: transport}}
 	opts := []connect.ClientOption{connect.WithHTTPGet()}
 	return &clients{
 		url:       base,
@@ -73,6 +73,11 @@ func (a *app) connect() (*clients, error) {
 		tokens:    weirv1connect.NewTokenServiceClient(httpc, base, opts...),
 		workers:   weirv1connect.NewWorkerServiceClient(httpc, base, opts...),
 	}, nil
+}
+
+// bearerToken is the caller's token, if there is one.
+func (a *app) bearerToken() string {
+	return strings.TrimSpace(orDefault(a.token, a.env.Getenv("WEIR_TOKEN")))
 }
 
 // bearer sends the token with every request.

@@ -48,6 +48,8 @@ type ServerOptions struct {
 	Roles      []string // none: all
 	Join       []string // URLs of controllers, for a process that is none
 	Advertise  string   // host:port where other processes reach Listen; empty: Listen itself
+	Trust      string   // PEM file of the authorities of other processes' certificates
+	Token      string   // for a process that joins
 	LogLevel   string   // debug, info, warn, error
 	LogFormat  string   // text, json
 	Log        io.Writer
@@ -64,7 +66,10 @@ type WorkerOptions struct {
 	Advertise string // host:port where other processes reach Listen; empty: Listen itself
 	Auth      auth.Mode
 	PlainHTTP bool
-	NATSURL   string // the log, if it is not where the controllers say
+	TLS       tlsfiles.Files // of its own port
+	Trust     string         // PEM file of the authorities of other processes' certificates
+	Token     string         // of the role worker
+	NATSURL   string         // the log, if it is not where the controllers say
 	Slots     int
 	LogLevel  string
 	LogFormat string

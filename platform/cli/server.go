@@ -71,6 +71,7 @@ Raft for a certificate with --tls-client-ca.`,
 						a.errs().yellow("warning:"), port.flag, port.address)
 				}
 			}
+			o.Trust, o.Token = a.tls.CA, a.bearerToken()
 			o.Ready = func(url string) {
 				fmt.Fprintf(a.env.Stdout, "weir is ready at %s\n", url)
 			}

@@ -46,9 +46,10 @@ last checkpoint.`,
 				return usageError(fmt.Errorf("--slots %d", o.Slots), "write a number from 1 on")
 			}
 			o.Auth = auth.Mode(mode)
-			if _, err := (auth.Protection{Listen: o.Listen, Mode: o.Auth, PlainHTTP: o.PlainHTTP}).Decide(); err != nil {
+			if _, err := (auth.Protection{Listen: o.Listen, Mode: o.Auth, TLS: o.TLS.Cert != "", PlainHTTP: o.PlainHTTP}).Decide(); err != nil {
 				return explain(err).as(ExitUsage)
 			}
+			o.Trust, o.Token = a.tls.CA, a.bearerToken()
 			o.Ready = func(id, url string, slots int) {
 				fmt.Fprintf(a.env.Stdout, "weir worker %s is ready at %s with %d slots\n", id, url, slots)
 			}
@@ -78,6 +79,9 @@ last checkpoint.`,
 	f.StringVar(&o.Advertise, "advertise", "", "HOST:PORT where other processes reach --listen (default: the same)")
 	f.StringVar(&mode, "auth", "", "on: whoever connects needs a token of the cluster; off: none, on loopback only (default: off on loopback)")
 	f.BoolVar(&o.PlainHTTP, "plain-http", false, "be open to the network without TLS, where only the cluster reaches")
+	f.StringVar(&o.TLS.Cert, "tls-cert", "", "PEM file of the worker's certificate, for its port and to show to others")
+	f.StringVar(&o.TLS.Key, "tls-key", "", "PEM file of its key")
+	f.StringVar(&o.TLS.CA, "tls-client-ca", "", "PEM file of authorities: whoever connects has to show a certificate of one of them")
 	f.StringVar(&o.NATSURL, "nats", "", "URL of the log's NATS, if it is another than the controllers say")
 	f.DurationVar(&o.Patience, "drain-timeout", 30*time.Second, "how long leaving waits for others to take the tasks over")
 	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")

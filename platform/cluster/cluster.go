@@ -39,7 +39,7 @@ var (
 // Joining is a process that wants to take tasks.
 type Joining struct {
 	ID       string
-	Address  string // host:port where other workers reach its tasks
+	Address  string // URL where other workers reach its tasks
 	Node     string // the machine, for locality
 	Slots    int
 	Version  string

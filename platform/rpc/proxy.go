@@ -28,12 +28,13 @@ func Local(path string) bool {
 	return false
 }
 
-// Proxy passes calls of any of the API's protocols on to the URL that target gives.
-func Proxy(target func() (string, error)) http.Handler {
+// Proxy passes calls of any of the API's protocols on to the URL that target
+// gives, by connections of the transport, which is the proxy's own from now on.
+func Proxy(transport *http.Transport, target func() (string, error)) http.Handler {
 	var protocols http.Protocols
+	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true) // gRPC needs trailers, streams need both ways
-	protocols.SetHTTP1(false)
-	transport := &http.Transport{Protocols: &protocols}
+	transport.Protocols = &protocols
 	errors := connect.NewErrorWriter()
 	refuse := func(w http.ResponseWriter, r *http.Request, err error) {
 		refusal := connect.NewError(connect.CodeUnavailable, err)

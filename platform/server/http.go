@@ -29,7 +29,7 @@ func (s *Server) serve() error {
 		})
 		mux.Handle("/", s.toLeader(api))
 	case s.options.has(RoleGateway):
-		mux.Handle("/", rpc.Proxy(s.gatewayTarget))
+		mux.Handle("/", rpc.Proxy(s.transport(), s.gatewayTarget))
 		s.own(mux)
 	default:
 		s.own(mux)
@@ -83,7 +83,7 @@ func (s *Server) toLeader(here http.Handler) http.Handler {
 	if s.client == nil {
 		return here
 	}
-	proxy := rpc.Proxy(func() (string, error) {
+	proxy := rpc.Proxy(s.transport(), func() (string, error) {
 		if url := s.leaderURL(); url != "" {
 			return url, nil
 		}

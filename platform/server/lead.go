@@ -74,7 +74,7 @@ func (s *Server) found(ctx context.Context) error {
 // announce keeps this controller's addresses in the catalog, so that other
 // processes find it: by itself while it leads, otherwise through the leader.
 func (s *Server) announce(ctx context.Context) {
-	me := catalog.PutNode{ID: s.options.NodeID, RaftAddress: s.options.RaftListen, HTTPAddress: "http://" + s.address(), Version: s.options.Version}
+	me := catalog.PutNode{ID: s.options.NodeID, RaftAddress: s.options.RaftListen, HTTPAddress: s.advertised(), Version: s.options.Version}
 	tick := time.NewTicker(announceEvery)
 	defer tick.Stop()
 	for {

@@ -47,11 +47,15 @@ const DefaultSlots = 64
 
 // Options are the settings of a server.
 type Options struct {
-	DataDir    string
-	Listen     string // host:port of the one HTTP port
-	Auth       auth.Mode
-	PlainHTTP  bool // an open port without TLS is wanted
-	TLS        tlsfiles.Files
+	DataDir   string
+	Listen    string // host:port of the one HTTP port
+	Auth      auth.Mode
+	PlainHTTP bool // an open port without TLS is wanted
+	TLS       tlsfiles.Files
+	// Trust is a PEM file of the authorities that other processes of the cluster
+	// have their certificates from; empty: TLS.CA, or what the system trusts.
+	Trust      string
+	Token      string // that a process shows to the controllers it joins
 	Durability Durability
 	NATSURL    string // an existing NATS; empty: the embedded one
 	NATSListen string // where the embedded NATS takes plain clients; empty: nowhere

@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/weirstream/weir/platform/auth"
+	"github.com/weirstream/weir/platform/auth/tlsfiles"
 	"github.com/weirstream/weir/platform/cluster"
 	"github.com/weirstream/weir/platform/embednats"
 	"github.com/weirstream/weir/platform/storage/blob"
@@ -35,14 +37,77 @@ const (
 )
 
 // reach makes the way to the controllers, unless this process is the only one.
-func (s *Server) reach() {
-	h := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: idleConnections, DialContext: (&net.Dialer{Timeout: upgrade.DialLimit}).DialContext}}
-	switch {
-	case !s.options.has(RoleController):
-		s.client = cluster.NewClient(h, s.options.Join...)
-	case len(s.options.RaftPeers) > 1 || s.options.RaftListen != "":
-		s.client = cluster.NewClient(h, "http://"+s.address())
+func (s *Server) reach() error {
+	alone := s.options.has(RoleController) && len(s.options.RaftPeers) < 2 && !s.options.AwaitJoin
+	if alone {
+		return nil
 	}
+	files := tlsfiles.Files{Cert: s.options.TLS.Cert, Key: s.options.TLS.Key, CA: s.options.Trust}
+	if files.CA == "" {
+		files.CA = s.options.TLS.CA
+	}
+	var err error
+	if s.trust, err = tlsfiles.Open(files, s.options.Log.With("part", "tls")); err != nil {
+		return err
+	}
+	transport := s.transport()
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	transport.Protocols = &protocols
+	h := &http.Client{Transport: &shown{secret: s.secret, next: transport}}
+	if s.options.has(RoleController) {
+		s.client = cluster.NewClient(h, s.advertised())
+		return nil
+	}
+	urls := slices.Clone(s.options.Join)
+	for i, u := range urls {
+		if !strings.Contains(u, "://") {
+			urls[i] = "http://" + u
+		}
+	}
+	s.client = cluster.NewClient(h, urls...)
+	return nil
+}
+
+// transport dials other processes of the cluster, by the TLS files as they are then.
+func (s *Server) transport() *http.Transport {
+	dialer := &net.Dialer{Timeout: upgrade.DialLimit}
+	return &http.Transport{
+		MaxIdleConnsPerHost: idleConnections, DialContext: dialer.DialContext,
+		DialTLSContext: s.trust.Dialer(dialer, "h2", "http/1.1"),
+	}
+}
+
+// secret is what this process shows to controllers: its token, or, if it is one
+// of them, the cluster's key.
+func (s *Server) secret() string {
+	if s.options.Token == "" && s.node != nil {
+		return s.node.View().Settings.ExchangeKey
+	}
+	return s.options.Token
+}
+
+// shown sends a secret with every request.
+type shown struct {
+	secret func() string
+	next   http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b *shown) RoundTrip(r *http.Request) (*http.Response, error) {
+	if secret := b.secret(); secret != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", auth.Bearer(secret))
+	}
+	return b.next.RoundTrip(r)
+}
+
+// advertised is the URL where other processes reach this one.
+func (s *Server) advertised() string {
+	if s.tls != nil {
+		return "https://" + s.address()
+	}
+	return "http://" + s.address()
 }
 
 // ask learns from the controllers where log and objects are, and waits for one that leads.
@@ -81,7 +146,10 @@ type natsDialer struct{ s *Server }
 
 // Dial opens a tunnel; the address is of no account.
 func (d *natsDialer) Dial(string, string) (net.Conn, error) {
-	return upgrade.Dial(context.Background(), upgrade.Target{URL: d.s.client.URL() + natsPath, Protocol: natsProtocol})
+	return upgrade.Dial(context.Background(), upgrade.Target{
+		URL: d.s.client.URL() + natsPath, Protocol: natsProtocol, Header: http.Header{"Authorization": {auth.Bearer(d.s.secret())}},
+		TLS: d.s.trust.ClientConfig("http/1.1"),
+	})
 }
 
 // tunnelNATS serves such connections.

@@ -56,6 +56,7 @@ type Server struct {
 	users      *userMetrics
 	listener   net.Listener
 	tls        *tlsfiles.Keeper // nil without TLS
+	trust      *tlsfiles.Keeper // for dialling others; nil in a controller that is alone
 	http       *http.Server
 	tasks      sync.WaitGroup
 	stop       context.CancelFunc
@@ -98,7 +99,9 @@ func (s *Server) start(ctx context.Context) error {
 	if s.listener, err = net.Listen("tcp", s.options.Listen); err != nil {
 		return fmt.Errorf("listen on %s: %w; another server may run there: choose another --listen", s.options.Listen, err)
 	}
-	s.reach()
+	if err := s.reach(); err != nil {
+		return err
+	}
 	if err := s.engines(ctx); err != nil {
 		return err
 	}

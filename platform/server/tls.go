@@ -40,6 +40,9 @@ func (s *Server) keepTLS(ctx context.Context) {
 	if s.tls != nil {
 		s.tasks.Go(func() { s.tls.Run(ctx) })
 	}
+	if s.trust != nil {
+		s.tasks.Go(func() { s.trust.Run(ctx) })
+	}
 }
 
 // raftTLS makes voters show each other certificates, if their callers have to show any.

@@ -17,7 +17,7 @@ func (s *Server) work(ctx, running context.Context) error {
 	s.agent = agent.New(agent.Options{WorkerID: s.options.WorkerID, Blobs: s.blobs, Log: s.log()})
 	s.session = cluster.NewSession(cluster.SessionOptions{
 		Leader: s.leader(), Host: s.agent, Log: s.log(),
-		Joining: cluster.Joining{ID: s.options.WorkerID, Address: s.address(), Node: machine(), Slots: s.options.Slots, Version: s.options.Version},
+		Joining: cluster.Joining{ID: s.options.WorkerID, Address: s.advertised(), Node: machine(), Slots: s.options.Slots, Version: s.options.Version},
 	})
 	s.agent.Connect(worker.New(worker.Options{
 		ID: s.options.WorkerID, Log: s.log(), Blobs: s.blobs, Clock: s.options.Clock,

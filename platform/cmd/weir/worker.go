@@ -32,7 +32,7 @@ func runWorker(ctx context.Context, o cli.WorkerOptions) error {
 	}
 	options := server.Options{
 		Roles: []server.Role{server.RoleWorker}, Join: o.Join, DataDir: o.DataDir, Listen: o.Listen, Advertise: o.Advertise,
-		Auth: o.Auth, PlainHTTP: o.PlainHTTP, NATSURL: o.NATSURL, Slots: o.Slots, WorkerID: o.ID, Version: version, Log: log,
+		Auth: o.Auth, PlainHTTP: o.PlainHTTP, TLS: o.TLS, Trust: o.Trust, Token: o.Token, NATSURL: o.NATSURL, Slots: o.Slots, WorkerID: o.ID, Version: version, Log: log,
 	}
 	if options.Slots == 0 {
 		options.Slots = max(runtime.NumCPU(), leastSlots)
