@@ -95,7 +95,7 @@ func (a *app) workerList() *cobra.Command {
 	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List workers and what they hold",
-		Long:    "List the workers of the cluster: slots, what uses them, whether they are connected or give their tasks up.",
+		Long:    "List the workers of the cluster: slots, what uses them, and whether they are\nconnected or give their tasks up.",
 		Example: "  weir worker list\n  weir worker list -o json | jq -r '.[] | select(.draining) | .id'",
 		Args:    names(),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, _ []string) error {
