@@ -59,7 +59,7 @@ func checkpointFlows(ctx context.Context, c *config, what string, key func(*rand
 	}); err != nil {
 		return err
 	}
-	rates := map[string][]float64{}
+	rates, cpus := map[string][]float64{}, map[string][]float64{}
 	var freezes []float64
 	for round := range c.rounds {
 		for _, interval := range []string{"60s", "1s"} {
@@ -75,6 +75,7 @@ func checkpointFlows(ctx context.Context, c *config, what string, key func(*rand
 				return err
 			}
 			rates[interval] = append(rates[interval], m.rate)
+			cpus[interval] = append(cpus[interval], m.cpuNs)
 		}
 	}
 	if len(freezes) == 0 {
@@ -82,6 +83,9 @@ func checkpointFlows(ctx context.Context, c *config, what string, key func(*rand
 	}
 	slices.Sort(freezes)
 	slow, fast := median(rates["1s"]), median(rates["60s"])
+	more := median(cpus["1s"]) - median(cpus["60s"])
+	fmt.Printf("%-24s CPU: %.0f ns a record every second, %.0f once a minute: %.1f %% for checkpoints, %.0f ms for each\n",
+		what, median(cpus["1s"]), median(cpus["60s"]), 100*more/median(cpus["1s"]), more*slow/1e6)
 	fmt.Printf("%-24s %8.0f records/s every second, %8.0f once a minute: %.1f %% lost; the longest freeze of a task in a checkpoint: median %.2f ms, worst %.2f ms of %d\n", what, slow, fast, 100*(1-slow/fast), quantile(freezes, 0.5)*1000, freezes[len(freezes)-1]*1000, len(freezes))
 	return nil
 }

@@ -79,6 +79,7 @@ type segmentWriter struct {
 
 	states  map[string]uint64
 	names   []string
+	number  uint64 // of the last entry's state
 	blocks  encoder
 	timers  blockTimers // of the open block
 	count   int         // its entries
@@ -154,14 +155,17 @@ func (s *segmentWriter) encode(e state.Entry) {
 			flags |= entrySameKey
 		}
 	}
-	number, known := s.states[e.State]
-	if !known {
-		number = uint64(len(s.names))
-		s.states[e.State] = number
-		s.names = append(s.names, e.State)
+	if s.info.entries == 0 || e.State != s.last.State {
+		number, known := s.states[e.State]
+		if !known {
+			number = uint64(len(s.names))
+			s.states[e.State] = number
+			s.names = append(s.names, e.State)
+		}
+		s.number = number
 	}
 	s.raw.u8(flags)
-	s.raw.uvarint(number)
+	s.raw.uvarint(s.number)
 	if flags&entrySameHash == 0 {
 		s.raw.u64(e.Hash)
 	}

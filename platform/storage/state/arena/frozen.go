@@ -12,7 +12,7 @@ import (
 )
 
 // frozen is a generation that has ended. The task's goroutine touches replaced
-// and slotsGone alone; every other field stays as it is from Freeze to Release.
+// and slotsGone alone, and whoever serialises touched; every other field stays as it is from Freeze to Release.
 type frozen struct {
 	generation *generation
 	mem        *memory
@@ -25,6 +25,7 @@ type frozen struct {
 
 	replaced  []ref    // cells to give back after the release
 	slotsGone []uint32 // slots likewise
+	touched   uint32   // what touch read, so that it has to
 }
 
 var _ state.Frozen = (*frozen)(nil)
@@ -82,7 +83,7 @@ func (f *frozen) Len() int { return f.changes }
 // line is one change on its way to a file.
 type line struct {
 	hash uint64
-	key  uint32 // place in generation.keys
+	slot uint32
 	at   uint32 // the cell, or the place in generation.timers
 	rank uint8  // of the state's name
 	kind lineKind
@@ -110,6 +111,9 @@ func (f *frozen) Entries() iter.Seq[state.Entry] {
 		lines = f.sort(lines)
 		sub := make([]byte, 0, 64) // not nil: an entry may have an empty key
 		for i := range lines {
+			if i%touchedLines == 0 {
+				f.touch(lines[i:min(i+touchedLines, len(lines))])
+			}
 			l := &lines[i]
 			if l.tomb && i+1 < len(lines) && f.sameThing(l, &lines[i+1]) {
 				continue // deleted, then made anew: the newer one follows
@@ -127,6 +131,25 @@ func (f *frozen) Entries() iter.Seq[state.Entry] {
 			}
 		}
 	}
+}
+
+// touchedLines is how many lines ahead are fetched: what they point to stays in
+// the processor's nearest cache until its turn comes.
+const touchedLines = 64
+
+// touch loads a word of every slot and cell that lines point to. In their order,
+// which is that of the hashes, they lie anywhere: one at a time most of the time
+// of a checkpoint would go into waiting for memory.
+func (f *frozen) touch(lines []line) {
+	var sum uint32
+	for i := range lines {
+		l := &lines[i]
+		sum += f.slots[l.slot>>slotsShift][l.slot&slotsMask].keyBytes
+		if l.kind != lineTimer && l.at != 0 {
+			sum += uint32(f.cell(l)[0])
+		}
+	}
+	f.touched = sum
 }
 
 // sort deals the lines out by hash, a few to a bucket, and sorts the buckets:
@@ -177,18 +200,20 @@ func (f *frozen) lines(names []string) []line {
 				continue
 			}
 			r := *g.refs.at(i*uint32(g.states) + uint32(id))
-			lines = append(lines, line{hash: k.hash, key: i, at: uint32(r), rank: ranks[id], tomb: r == 0})
+			lines = append(lines, line{hash: k.hash, slot: k.slot, at: uint32(r), rank: ranks[id], tomb: r == 0})
 		}
 	}
 	for i := range uint32(g.entries.n) {
 		if c := g.entries.at(i); c.cell != 0 {
-			lines = append(lines, line{hash: g.keys.at(c.key).hash, key: c.key, at: uint32(c.cell), rank: ranks[c.id], kind: lineEntry, tomb: c.tomb})
+			k := g.keys.at(c.key)
+			lines = append(lines, line{hash: k.hash, slot: k.slot, at: uint32(c.cell), rank: ranks[c.id], kind: lineEntry, tomb: c.tomb})
 		}
 	}
 	timerRank := uint8(slices.Index(names, state.TimerState))
 	for i := range uint32(g.timers.n) {
 		if c := g.timers.at(i); c.kind != 0 {
-			lines = append(lines, line{hash: g.keys.at(c.key).hash, key: c.key, at: i, rank: timerRank, kind: lineTimer, tomb: c.tomb})
+			k := g.keys.at(c.key)
+			lines = append(lines, line{hash: k.hash, slot: k.slot, at: i, rank: timerRank, kind: lineTimer, tomb: c.tomb})
 		}
 	}
 	return lines
@@ -204,7 +229,7 @@ func (f *frozen) compare(x, y line) int {
 	if c := cmp.Compare(x.rank, y.rank); c != 0 {
 		return c
 	}
-	if x.key != y.key {
+	if x.slot != y.slot {
 		if c := bytes.Compare(f.keyOf(&x), f.keyOf(&y)); c != 0 {
 			return c
 		}
@@ -237,14 +262,13 @@ func (f *frozen) compareSubs(x, y *line) int {
 }
 
 func (f *frozen) sameThing(x, y *line) bool {
-	return x.hash == y.hash && x.rank == y.rank && x.key == y.key && f.compareSubs(x, y) == 0
+	return x.hash == y.hash && x.rank == y.rank && x.slot == y.slot && f.compareSubs(x, y) == 0
 }
 
 func (f *frozen) cell(l *line) []byte { return cellIn(f.chunks, ref(l.at)) }
 
 func (f *frozen) keyOf(l *line) []byte {
-	s := f.generation.keys.at(l.key).slot
-	return f.slots[s>>slotsShift][s&slotsMask].keyIn(f.chunks)
+	return f.slots[l.slot>>slotsShift][l.slot&slotsMask].keyIn(f.chunks)
 }
 
 func (f *frozen) appendSub(dst []byte, l *line) []byte {
