@@ -88,6 +88,12 @@ var methods = map[string]map[string]Access{
 		"ListTokens":  {admins, Filtered},
 		"RevokeToken": {admins, Filtered},
 	},
+	"weir.v1.SecretService": {
+		"SetSecret":    {deploys, InNamespace},
+		"ListSecrets":  {readers, InNamespace},
+		"DeleteSecret": {deploys, InNamespace},
+		"OpenSecret":   {[]catalog.Role{catalog.RoleWorker}, InNamespace}, // no admin's: a value never comes back to a person
+	},
 	"weir.v1.WorkerService": {
 		"ListWorkers":      {readers, Everywhere},
 		"DrainWorker":      {admins, Everywhere},

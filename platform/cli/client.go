@@ -35,6 +35,7 @@ type clients struct {
 	system    weirv1connect.SystemServiceClient
 	tokens    weirv1connect.TokenServiceClient
 	workers   weirv1connect.WorkerServiceClient
+	secrets   weirv1connect.SecretServiceClient
 }
 
 // connect makes the clients; nothing is dialled yet.
@@ -70,6 +71,7 @@ func (a *app) connect() (*clients, error) {
 		modules:   weirv1connect.NewModuleServiceClient(httpc, base, opts...),
 		pipelines: weirv1connect.NewPipelineServiceClient(httpc, base, opts...),
 		system:    weirv1connect.NewSystemServiceClient(httpc, base, opts...),
+		secrets:   weirv1connect.NewSecretServiceClient(httpc, base, opts...),
 		tokens:    weirv1connect.NewTokenServiceClient(httpc, base, opts...),
 		workers:   weirv1connect.NewWorkerServiceClient(httpc, base, opts...),
 	}, nil

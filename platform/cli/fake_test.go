@@ -29,6 +29,7 @@ type fake struct {
 	weirv1connect.UnimplementedPipelineServiceHandler
 	weirv1connect.UnimplementedSystemServiceHandler
 	weirv1connect.UnimplementedTokenServiceHandler
+	weirv1connect.UnimplementedSecretServiceHandler
 
 	mu       sync.Mutex // guards what follows
 	topics   map[string]*fakeTopic
@@ -54,6 +55,7 @@ func newFake(t *testing.T) (*fake, string) {
 	mux.Handle(weirv1connect.NewPipelineServiceHandler(f))
 	mux.Handle(weirv1connect.NewSystemServiceHandler(f))
 	mux.Handle(weirv1connect.NewTokenServiceHandler(f))
+	mux.Handle(weirv1connect.NewSecretServiceHandler(f))
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return f, s.URL

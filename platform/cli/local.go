@@ -36,6 +36,7 @@ type ServerOptions struct {
 	Auth       auth.Mode
 	PlainHTTP  bool // an open port without TLS is wanted
 	TLS        tlsfiles.Files
+	SecretsKey string // file of the key of secrets; empty: one in DataDir
 	Durability Durability
 	NATSURL    string // an outside NATS instead of the embedded one
 	NATSListen string // where the embedded NATS takes outside clients; empty: nowhere

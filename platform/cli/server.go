@@ -85,6 +85,7 @@ Raft for a certificate with --tls-client-ca.`,
 	f.StringVar(&o.TLS.Cert, "tls-cert", "", "PEM file of the server's certificate, and those that lead to its authority; with it the API speaks TLS")
 	f.StringVar(&o.TLS.Key, "tls-key", "", "PEM file of its key")
 	f.StringVar(&o.TLS.CA, "tls-client-ca", "", "PEM file of authorities: every caller, and every other voter, has to show a certificate of one of them")
+	f.StringVar(&o.SecretsKey, "secrets-key-file", "", "file with the key of secrets, 32 bytes in base64, the same for all controllers (default: secrets.key in the data folder, made when it is needed)")
 	f.BoolVar(&o.PlainHTTP, "plain-http", false, "be open to the network without TLS, behind a proxy that has it")
 	f.StringVar(&durability, "durability", durability, "interval or strict")
 	f.StringVar(&o.NATSURL, "nats", "", "URL of an outside NATS instead of the embedded one")

@@ -33,6 +33,8 @@ type Field struct {
 	Required bool
 	Default  string   // as text; empty: none
 	Choices  []string // of a text; nil: any
+	// Public is a text that shows in positions, names or status: no secret may stand in it.
+	Public bool
 }
 
 // Spec describes one direction of a connector. Reading, checking and documenting

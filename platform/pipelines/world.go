@@ -62,6 +62,11 @@ func (w *world) Topic(name string) (jetstream.Topic, bool) {
 	return topics.Convert(t), true
 }
 
+func (w *world) HasSecret(name string) bool {
+	_, ok := w.state.Secret(w.namespace, name)
+	return ok
+}
+
 func (w *world) TopicNames() []string {
 	var names []string
 	for t := range w.state.Topics(w.namespace) {

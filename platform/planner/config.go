@@ -47,14 +47,14 @@ func (l *logical) sourceOptions(s *pipelinefile.Source) (kind string, options ma
 	}
 	if s.Topic.Value == "" {
 		set(options, "path", s.File.Value)
-		return connectors.File, options
+		return connectors.File, l.qualify(options)
 	}
 	set(options, "topic", l.topicName(s.Topic.Value))
 	set(options, "start", s.Start.Value)
 	if s.Bounded {
 		options["bounded"] = true
 	}
-	return connectors.Topic, options
+	return connectors.Topic, l.qualify(options)
 }
 
 // sinkOptions are what a sink's connector is told.
@@ -63,11 +63,11 @@ func (l *logical) sinkOptions(s *pipelinefile.Sink) (kind string, options map[st
 	set(options, "format", s.Format.Value)
 	if s.Topic.Value == "" {
 		set(options, "path", s.File.Value)
-		return connectors.File, options
+		return connectors.File, l.qualify(options)
 	}
 	set(options, "topic", l.topicName(s.Topic.Value))
 	set(options, "key", s.Key.Value)
-	return connectors.Topic, options
+	return connectors.Topic, l.qualify(options)
 }
 
 // checkOptions holds options against what the connector says of itself.
@@ -78,6 +78,7 @@ func (l *logical) checkOptions(pos pipelinefile.Pos, spec connector.Spec, err er
 	if err != nil {
 		l.problem(pos, "", "%v", err)
 	}
+	l.checkSecrets(pos, spec, options)
 }
 
 func (p *physical) sinkConfig(n *node) sink.Config {
@@ -109,11 +110,14 @@ func (p *physical) deadLetterConfig() sink.Config {
 
 // topicName names a topic with its namespace, so that it needs no context.
 func (l *logical) topicName(topic string) string {
-	ns := l.file.Namespace.Value
-	if ns == "" {
-		ns = jetstream.DefaultNamespace
+	return l.namespace() + "/" + topic
+}
+
+func (l *logical) namespace() string {
+	if ns := l.file.Namespace.Value; ns != "" {
+		return ns
 	}
-	return ns + "/" + topic
+	return jetstream.DefaultNamespace
 }
 
 func optionsOf(raw json.RawMessage) map[string]any {

@@ -64,6 +64,8 @@ func (w *file) Topic(name string) (jetstream.Topic, bool) {
 	return jetstream.Topic{Namespace: "default", Name: name, Partitions: 4}, slices.Contains(w.topics, name)
 }
 
+func (w *file) HasSecret(name string) bool { return name == "nothing" }
+
 func (w *file) TopicNames() []string { return w.topics }
 
 func TestPlansAreAsTheGoldenFilesHaveThem(t *testing.T) {

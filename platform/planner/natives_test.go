@@ -21,6 +21,8 @@ func (w oneModule) ModuleNames() []string { return []string{"m"} }
 func (w oneModule) Topic(name string) (jetstream.Topic, bool) {
 	return jetstream.Topic{Name: name}, true
 }
+func (w oneModule) HasSecret(string) bool { return false }
+
 func (w oneModule) TopicNames() []string { return nil }
 
 const functions = `{"abi":{"major":1,"minor":0},"requires":[%s],"functions":[{"name":"sums",

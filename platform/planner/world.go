@@ -16,6 +16,7 @@ type World interface {
 	ModuleNames() []string
 	Topic(name string) (jetstream.Topic, bool)
 	TopicNames() []string
+	HasSecret(name string) bool
 }
 
 // Module is a pushed module.

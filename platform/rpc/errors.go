@@ -12,6 +12,7 @@ import (
 
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	"github.com/weirstream/weir/platform/auth"
+	"github.com/weirstream/weir/platform/auth/secrets"
 	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/connector/jetstream"
 	"github.com/weirstream/weir/platform/modules"
@@ -41,6 +42,9 @@ var codes = []struct {
 	{auth.ErrUnauthenticated, connect.CodeUnauthenticated},
 	{auth.ErrDenied, connect.CodePermissionDenied},
 	{auth.ErrThrottled, connect.CodeResourceExhausted},
+	{secrets.ErrValue, connect.CodeInvalidArgument},
+	{secrets.ErrKey, connect.CodeFailedPrecondition},
+	{secrets.ErrDamaged, connect.CodeDataLoss},
 	{modules.ErrRefused, connect.CodeInvalidArgument},
 	{pipelines.ErrRefused, connect.CodeFailedPrecondition},
 	{scheduler.ErrNoSlots, connect.CodeFailedPrecondition},

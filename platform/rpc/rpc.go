@@ -13,6 +13,7 @@ import (
 
 	"github.com/weirstream/weir/platform/api/grpc/health/v1/healthv1connect"
 	"github.com/weirstream/weir/platform/api/weir/v1/weirv1connect"
+	"github.com/weirstream/weir/platform/auth/secrets"
 	"github.com/weirstream/weir/platform/modules"
 	"github.com/weirstream/weir/platform/pipelines"
 	"github.com/weirstream/weir/platform/topics"
@@ -33,7 +34,8 @@ type Deps struct {
 	Pipelines *pipelines.Service
 	Modules   *modules.Store
 	Version   string
-	Gate      *Gate        // nil: everybody may everything
+	Gate      *Gate // nil: everybody may everything
+	Secrets   *secrets.Ring
 	Checks    []Check      // of the doctor
 	Metrics   http.Handler // nil: no /metrics
 	Cluster   *Cluster     // what the processes of a cluster ask
@@ -48,7 +50,7 @@ type Deps struct {
 // services are the names by which health and reflection know ours.
 var services = []string{
 	weirv1connect.TopicServiceName, weirv1connect.ModuleServiceName, weirv1connect.PipelineServiceName,
-	weirv1connect.SystemServiceName, weirv1connect.TokenServiceName, healthv1connect.HealthName,
+	weirv1connect.SystemServiceName, weirv1connect.TokenServiceName, weirv1connect.SecretServiceName, healthv1connect.HealthName,
 }
 
 // New makes the handler of the one HTTP port.
@@ -64,6 +66,7 @@ func New(d Deps) http.Handler {
 	mux.Handle(weirv1connect.NewModuleServiceHandler(&moduleHandler{node: d.Node, store: d.Modules}, large...))
 	mux.Handle(weirv1connect.NewPipelineServiceHandler(&pipelineHandler{d.Pipelines}, small...))
 	mux.Handle(weirv1connect.NewSystemServiceHandler(&systemHandler{d}, small...))
+	mux.Handle(weirv1connect.NewSecretServiceHandler(&secretHandler{d.Node, d.Secrets}, small...))
 	mux.Handle(weirv1connect.NewTokenServiceHandler(&tokenHandler{d.Node}, small...))
 	mux.Handle(healthv1connect.NewHealthHandler(&healthHandler{ready: d.Ready}, small...))
 	names := services

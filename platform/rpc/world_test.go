@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	"github.com/weirstream/weir/platform/api/weir/v1/weirv1connect"
+	"github.com/weirstream/weir/platform/auth/secrets"
 	"github.com/weirstream/weir/platform/cluster"
 	"github.com/weirstream/weir/platform/embednats"
 	"github.com/weirstream/weir/platform/logbook"
@@ -42,6 +44,7 @@ type world struct {
 	pipeline  weirv1connect.PipelineServiceClient
 	system    weirv1connect.SystemServiceClient
 	tokens    weirv1connect.TokenServiceClient
+	secrets   weirv1connect.SecretServiceClient
 	topics    *topics.Service
 	pipelines *pipelines.Service
 	closing   chan struct{}
@@ -89,8 +92,11 @@ func newWorldWith(t *testing.T, change func(*rpc.Deps)) *world {
 		Warnings: func(catalog.Delivery) []string { return []string{"a power cut may take the last 100ms"} },
 	})
 	w.topics.SetUsers(w.pipelines.Users)
+	ring, err := secrets.OpenRing("", filepath.Join(t.TempDir(), "secrets.key"))
+	must(t, err)
 	deps := rpc.Deps{
-		Node: w.node, Topics: w.topics, Pipelines: w.pipelines, Modules: store, Version: "v0.0.0-test", Closing: w.closing,
+		Secrets: ring,
+		Node:    w.node, Topics: w.topics, Pipelines: w.pipelines, Modules: store, Version: "v0.0.0-test", Closing: w.closing,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("weir_up 1\n")) }),
 		Checks: []rpc.Check{
 			rpc.CheckDisk(t.TempDir()), rpc.CheckNATS(w.conn), rpc.CheckTopics(w.node, w.conn, true), rpc.CheckRaft(w.node),
@@ -113,6 +119,7 @@ func (w *world) dial(c *http.Client, o ...connect.ClientOption) {
 	w.module = weirv1connect.NewModuleServiceClient(c, w.url, o...)
 	w.pipeline = weirv1connect.NewPipelineServiceClient(c, w.url, o...)
 	w.system = weirv1connect.NewSystemServiceClient(c, w.url, o...)
+	w.secrets = weirv1connect.NewSecretServiceClient(c, w.url, o...)
 	w.tokens = weirv1connect.NewTokenServiceClient(c, w.url, o...)
 }
 

@@ -17,7 +17,7 @@ import (
 
 // environment is what connectors may use of this server.
 func (s *Server) environment() connectors.Environment {
-	return connectors.Environment{NATS: s.conn, Namespace: jetstream.DefaultNamespace, Topic: s.findTopic, Log: s.log()}
+	return connectors.Environment{NATS: s.conn, Namespace: jetstream.DefaultNamespace, Topic: s.findTopic, Secret: s.findSecret, Log: s.log()}
 }
 
 // findTopic looks a topic up in the catalog.

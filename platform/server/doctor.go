@@ -18,6 +18,7 @@ func (s *Server) checks() []rpc.Check {
 		checkTLS(s.tls, s.options.Clock),
 		rpc.CheckClock(s.node, s.options.Clock),
 		rpc.CheckRaft(s.node),
+		rpc.CheckSecrets(s.node, s.ring),
 		rpc.CheckNATS(s.conn),
 		rpc.CheckDurability(func() []string { return s.warnings(catalog.ExactlyOnce) }, hint),
 		rpc.CheckTopics(s.node, s.conn, s.nats != nil),

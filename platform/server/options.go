@@ -52,6 +52,8 @@ type Options struct {
 	Auth      auth.Mode
 	PlainHTTP bool // an open port without TLS is wanted
 	TLS       tlsfiles.Files
+	// SecretsKeyFile has the key of secrets; empty: one of its own in DataDir.
+	SecretsKeyFile string
 	// Trust is a PEM file of the authorities that other processes of the cluster
 	// have their certificates from; empty: TLS.CA, or what the system trusts.
 	Trust      string

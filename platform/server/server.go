@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/weirstream/weir/platform/auth/secrets"
 	"github.com/weirstream/weir/platform/auth/tlsfiles"
 	"github.com/weirstream/weir/platform/cluster"
 	"github.com/weirstream/weir/platform/embednats"
@@ -37,6 +38,8 @@ const (
 // Server is a running process. What its roles do not need is nil.
 type Server struct {
 	options    Options
+	ring       *secrets.Ring // of a controller
+	hidden     *secrets.Redactor
 	gated      bool              // whether the API asks for tokens
 	nats       *embednats.Server // nil with an existing NATS
 	conn       *nats.Conn
@@ -80,7 +83,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: o, gated: gated, tls: keeper, closing: make(chan struct{}), refused: make(chan struct{}), logs: logbook.New(), users: newUserMetrics()}
+	hidden := new(secrets.Redactor)
+	o.Log = slog.New(hidden.Handler(o.Log.Handler()))
+	s := &Server{options: o, hidden: hidden, gated: gated, tls: keeper, closing: make(chan struct{}), refused: make(chan struct{}), logs: logbook.New(), users: newUserMetrics()}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -98,6 +103,9 @@ func (s *Server) start(ctx context.Context) error {
 	// The port is bound first: a port in use should be known before anything is written.
 	if s.listener, err = net.Listen("tcp", s.options.Listen); err != nil {
 		return fmt.Errorf("listen on %s: %w; another server may run there: choose another --listen", s.options.Listen, err)
+	}
+	if err := s.openRing(); err != nil {
+		return err
 	}
 	if err := s.reach(); err != nil {
 		return err
@@ -180,7 +188,7 @@ func (s *Server) syncInterval() time.Duration {
 
 // log is the server's log; lines of pipelines are kept in the leader's logbook too.
 func (s *Server) log() *slog.Logger {
-	return slog.New(logbook.NewHandler(s.options.Log.Handler(), (*keeper)(s)))
+	return slog.New(s.hidden.Handler(logbook.NewHandler(s.options.Log.Handler(), (*keeper)(s))))
 }
 
 // keeper takes log lines of pipelines to where they are read.

@@ -21,7 +21,7 @@ func (s *Server) work(ctx, running context.Context) error {
 	})
 	s.agent.Connect(worker.New(worker.Options{
 		ID: s.options.WorkerID, Log: s.log(), Blobs: s.blobs, Clock: s.options.Clock,
-		NewOperator: s.newOperator, NewState: newState, Reporter: s.agent,
+		NewOperator: s.newOperator, NewState: newState, Reporter: discreet{s.agent, s.hidden},
 	}), s.session)
 	if _, err := s.session.Join(ctx); err != nil {
 		return fmt.Errorf("join as worker %s: %w", s.options.WorkerID, err)

@@ -123,6 +123,9 @@ func (c *DeleteNamespace) apply(tx *txn) error {
 			return refuse(ErrInUse, "delete namespace %s: it holds savepoint %s; delete that first", c.Name, p.ID)
 		}
 	}
+	for v := range tx.Secrets(c.Name) {
+		return refuse(ErrInUse, "delete namespace %s: it holds secret %s; delete that first", c.Name, v.Name)
+	}
 	if id, ok := tx.tokenOf(c.Name, c.At); ok {
 		return refuse(ErrInUse, "delete namespace %s: token %s is for it; revoke that first", c.Name, id)
 	}

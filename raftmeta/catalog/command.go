@@ -50,6 +50,8 @@ var commands = []struct {
 	{"node.remove", func() Command { return new(RemoveNode) }},
 	{"token.create", func() Command { return new(CreateToken) }},
 	{"token.revoke", func() Command { return new(RevokeToken) }},
+	{"secret.set", func() Command { return new(SetSecret) }},
+	{"secret.delete", func() Command { return new(DeleteSecret) }},
 }
 
 // Name returns the name of a command as it stands in the log.

@@ -33,6 +33,7 @@ type image struct {
 	Workers    []*Worker    `json:"workers"`
 	Nodes      []*Node      `json:"nodes"`
 	Tokens     []*Token     `json:"tokens,omitempty"`
+	Secrets    []*Secret    `json:"secrets,omitempty"`
 }
 
 // EncodeImage encodes the whole state. Equal states have equal images.
@@ -41,7 +42,7 @@ func EncodeImage(s *State) ([]byte, error) {
 		Revision: s.Revision, Settings: s.Settings, Counters: s.counters,
 		Namespaces: slices.Collect(s.Namespaces()), Topics: slices.Collect(s.Topics("")), Modules: slices.Collect(s.Modules("")),
 		Pipelines: slices.Collect(s.Pipelines("")), Savepoints: slices.Collect(s.Savepoints()),
-		Workers: slices.Collect(s.Workers()), Nodes: slices.Collect(s.Nodes()), Tokens: slices.Collect(s.Tokens()),
+		Workers: slices.Collect(s.Workers()), Nodes: slices.Collect(s.Nodes()), Tokens: slices.Collect(s.Tokens()), Secrets: slices.Collect(s.Secrets("")),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode image: %w", err)
@@ -82,6 +83,7 @@ func (im *image) state() (*State, error) {
 	load(&s.workers, im.Workers, func(w *Worker) string { return epochKey(w.Epoch) }, &err)
 	load(&s.nodes, im.Nodes, func(n *Node) string { return n.ID }, &err)
 	load(&s.tokens, im.Tokens, func(t *Token) string { return t.ID }, &err)
+	load(&s.secrets, im.Secrets, func(c *Secret) string { return Key(c.Namespace, c.Name) }, &err)
 	if err != nil {
 		return nil, err
 	}

@@ -207,7 +207,7 @@ func randomCommand(rng *rand.Rand, s *State, at int64) Command {
 		epochs = append(epochs, w.Epoch)
 	}
 	if len(pipelines) == 0 || rng.IntN(3) == 0 {
-		switch rng.IntN(14) {
+		switch rng.IntN(16) {
 		case 0:
 			return &CreateTopic{At: at, Namespace: ns, Name: name, Partitions: rng.IntN(9), Layout: LayoutFrames}
 		case 1:
@@ -226,6 +226,10 @@ func randomCommand(rng *rand.Rand, s *State, at int64) Command {
 			return &DeleteNamespace{At: at, Name: "team"}
 		case 11:
 			return &CreateToken{At: at, ID: pick("k1", "k2", "k3"), Role: Role(pick("admin", "read", "worker")), Namespace: pick("", "team"), Hash: d(), Expires: at + int64(rng.IntN(20))}
+		case 13:
+			return &SetSecret{At: at, Namespace: ns, Name: name, Key: "k", Sealed: []byte(pick("x", "y", ""))}
+		case 14:
+			return &DeleteSecret{At: at, Namespace: ns, Name: name}
 		case 12:
 			return &RevokeToken{At: at, ID: pick("k1", "k2", "k3")}
 		case 10:

@@ -36,6 +36,7 @@ type State struct {
 	workers    tree[*Worker] // by epoch
 	nodes      tree[*Node]
 	tokens     tree[*Token]
+	secrets    tree[*Secret] // by namespace/name
 }
 
 // counters never run back, so what they number is never numbered again.
@@ -67,6 +68,7 @@ const (
 	KindWorker    Kind = "worker"
 	KindNode      Kind = "node"
 	KindToken     Kind = "token"
+	KindSecret    Kind = "secret"
 )
 
 // Change names an entry that a command touched. Key is the namespace and name of

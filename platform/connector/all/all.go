@@ -22,7 +22,9 @@ type Environment struct {
 	// Namespace is the pipeline's, whose topics need no namespace in front.
 	Namespace string
 	// Topic finds a topic in the catalog.
-	Topic  func(ctx context.Context, namespace, name string) (jetstream.Topic, error)
+	Topic func(ctx context.Context, namespace, name string) (jetstream.Topic, error)
+	// Secret gives the value of a secret that options refer to; nil: there are none.
+	Secret func(ctx context.Context, namespace, name string) (string, error)
 	Stdin  io.Reader // nil: the process's
 	Stdout io.Writer // nil: the process's
 	Log    *slog.Logger
@@ -117,6 +119,9 @@ func OpenSource(ctx context.Context, env Environment, kind string, options json.
 	if err != nil {
 		return nil, mistake{err}
 	}
+	if options, err = env.reveal(ctx, options); err != nil {
+		return nil, err
+	}
 	v, err := e.source.Read(options)
 	if err != nil {
 		return nil, mistake{err}
@@ -130,6 +135,9 @@ func OpenSink(ctx context.Context, env Environment, kind string, options json.Ra
 	e, err := find(kind)
 	if err != nil {
 		return nil, mistake{err}
+	}
+	if options, err = env.reveal(ctx, options); err != nil {
+		return nil, err
 	}
 	v, err := e.sink.Read(options)
 	if err != nil {

@@ -19,7 +19,7 @@ var fileSource = connector.Spec{
 	Kind: "file source",
 	Doc:  "Reads lines from files, which end: JSON lines, CSV or plain lines, compressed if the name ends in .gz.",
 	Fields: append([]connector.Field{
-		{Name: "path", Type: connector.Text, Doc: "A file, a pattern such as logs/*.jsonl, or - for standard input.", Required: true},
+		{Name: "path", Type: connector.Text, Public: true, Doc: "A file, a pattern such as logs/*.jsonl, or - for standard input.", Required: true},
 		{Name: "format", Type: connector.Text, Doc: "How to decode lines; by the name's ending if left out, else json.", Choices: formats.Names()},
 		{Name: "header", Type: connector.Text, Doc: "Whether the first line of CSV names the fields.", Default: "yes", Choices: []string{"yes", "no"}},
 	}, formatFields...),
@@ -29,7 +29,7 @@ var fileSink = connector.Spec{
 	Kind: "file sink",
 	Doc:  "Writes lines to files that appear whole in a folder, or to one file or standard output as they come.",
 	Fields: append([]connector.Field{
-		{Name: "path", Type: connector.Text, Doc: "A folder, which ends in /; or a file, or - for standard output, both with at_least_once.", Required: true},
+		{Name: "path", Type: connector.Text, Public: true, Doc: "A folder, which ends in /; or a file, or - for standard output, both with at_least_once.", Required: true},
 		{Name: "format", Type: connector.Text, Doc: "How to write lines; by the name's ending if left out, else json.", Choices: formats.Names()},
 		{Name: "header", Type: connector.Text, Doc: "Whether CSV begins with the names of the fields.", Default: "yes", Choices: []string{"yes", "no"}},
 		{Name: "roll_bytes", Type: connector.Number, Doc: "A file in a folder is closed at this size.", Default: "8388608"},

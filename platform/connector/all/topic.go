@@ -33,9 +33,9 @@ var topicSource = connector.Spec{
 	Kind: "topic source",
 	Doc:  "Reads a topic; typed columns are found by name, other records are decoded by the format.",
 	Fields: append([]connector.Field{
-		{Name: "topic", Type: connector.Text, Doc: "The topic, with namespace/ in front if it is another's.", Required: true},
+		{Name: "topic", Type: connector.Text, Public: true, Doc: "The topic, with namespace/ in front if it is another's.", Required: true},
 		{Name: "format", Type: connector.Text, Doc: "How to decode records; json, or raw where the columns are those of a plain byte stream.", Choices: formats.Names()},
-		{Name: "start", Type: connector.Text, Doc: "Where to begin without a checkpoint: earliest, latest, a sequence, or a time (RFC 3339).", Default: "earliest"},
+		{Name: "start", Type: connector.Text, Public: true, Doc: "Where to begin without a checkpoint: earliest, latest, a sequence, or a time (RFC 3339).", Default: "earliest"},
 		{Name: "bounded", Type: connector.Flag, Doc: "End behind what was there at the start."},
 		{Name: "on_data_lost", Type: connector.Text, Doc: "What to do when records that should follow are gone.", Default: string(connector.FailOnLoss),
 			Choices: []string{string(connector.FailOnLoss), string(connector.SkipLoss)}},
@@ -46,9 +46,9 @@ var topicSink = connector.Spec{
 	Kind: "topic sink",
 	Doc:  "Writes a topic, in its layout.",
 	Fields: append([]connector.Field{
-		{Name: "topic", Type: connector.Text, Doc: "The topic, with namespace/ in front if it is another's.", Required: true},
+		{Name: "topic", Type: connector.Text, Public: true, Doc: "The topic, with namespace/ in front if it is another's.", Required: true},
 		{Name: "format", Type: connector.Text, Doc: "How to write records; columns if left out, or json where the layout is records.", Choices: append([]string{columnsFormat}, formats.Names()...)},
-		{Name: "key", Type: connector.Text, Doc: "The column that is the records' key; without one they go round robin."},
+		{Name: "key", Type: connector.Text, Public: true, Doc: "The column that is the records' key; without one they go round robin."},
 		{Name: "codec", Type: connector.Text, Doc: "How frames are compressed.", Default: frame.CodecNone.String(),
 			Choices: []string{frame.CodecNone.String(), frame.CodecS2.String(), frame.CodecZstd.String()}},
 	}, formatFields...),
