@@ -88,6 +88,8 @@ func hostPort(listen string) (string, int, error) {
 type Server struct {
 	server       *server.Server
 	syncInterval time.Duration
+	recovery     *recovery
+	stop         context.CancelFunc // of the recovery
 }
 
 // Start starts a server and returns when it takes connections.
@@ -111,6 +113,8 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		out.Close()
 		return nil, fmt.Errorf("start embedded nats server in %s: %w", o.DataDir, err)
 	}
+	watching, stop := context.WithCancel(context.Background())
+	out.stop, out.recovery = stop, startRecovery(watching, s, opts, log)
 	return out, nil
 }
 
@@ -184,6 +188,10 @@ func (s *Server) URL() string {
 // SyncInterval is how long acknowledged data may be off the disk; 0: never.
 func (s *Server) SyncInterval() time.Duration { return s.syncInterval }
 
+// Trouble says why streams refuse messages, a full disk for instance, and what
+// ends it; empty if they take them.
+func (s *Server) Trouble() string { return s.recovery.trouble() }
+
 // StoreBytes is what the streams take on disk.
 func (s *Server) StoreBytes() uint64 {
 	info, err := s.server.Jsz(nil)
@@ -195,6 +203,10 @@ func (s *Server) StoreBytes() uint64 {
 
 // Close stops the server and returns when its files are closed.
 func (s *Server) Close() {
+	if s.recovery != nil {
+		s.stop()
+		<-s.recovery.done
+	}
 	s.server.Shutdown()
 	s.server.WaitForShutdown()
 }

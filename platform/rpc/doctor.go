@@ -28,9 +28,13 @@ const (
 	maxFindingsShown = 20 // of one check
 )
 
-// CheckNATS looks at the server's version and how full its store is.
-func CheckNATS(conn *nats.Conn) Check {
+// CheckNATS looks at the server's version and how full its store is. trouble is
+// what the embedded server says of streams that refuse messages.
+func CheckNATS(conn *nats.Conn, trouble func() string) Check {
 	return Check{Name: "nats", Do: func(ctx context.Context) ([]Finding, error) {
+		if text := trouble(); text != "" {
+			return []Finding{{Error, text, "free space in the data directory, or give topics a --max-age or --max-bytes; no restart is needed"}}, nil
+		}
 		version := conn.ConnectedServerVersion()
 		if err := embednats.CheckVersion(version); err != nil {
 			return []Finding{{Error, err.Error(), "upgrade the NATS server"}}, nil

@@ -99,7 +99,7 @@ func newWorldWith(t *testing.T, change func(*rpc.Deps)) *world {
 		Node:    w.node, Topics: w.topics, Pipelines: w.pipelines, Modules: store, Version: "v0.0.0-test", Closing: w.closing,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("weir_up 1\n")) }),
 		Checks: []rpc.Check{
-			rpc.CheckDisk(t.TempDir()), rpc.CheckNATS(w.conn), rpc.CheckTopics(w.node, w.conn, true), rpc.CheckRaft(w.node),
+			rpc.CheckDisk(t.TempDir()), rpc.CheckNATS(w.conn, func() string { return "" }), rpc.CheckTopics(w.node, w.conn, true), rpc.CheckRaft(w.node),
 			rpc.CheckClock(w.node, time.Now), rpc.CheckCheckpoints(w.node, w.blobs, controller.ManifestName, controller.TotalBytes),
 			rpc.CheckPipelines(w.node, w.pipelines.CheckpointProblem),
 		},

@@ -27,6 +27,22 @@ func (s *Server) services() {
 
 // warnings are what a pipeline should know of this server.
 func (s *Server) warnings(d catalog.Delivery) []string {
+	if trouble := s.natsTrouble(); trouble != "" {
+		return append([]string{trouble}, s.durability(d)...)
+	}
+	return s.durability(d)
+}
+
+// natsTrouble says why the embedded server's streams refuse messages; empty if they do not.
+func (s *Server) natsTrouble() string {
+	if s.nats == nil {
+		return ""
+	}
+	return s.nats.Trouble()
+}
+
+// durability says what a power cut may take.
+func (s *Server) durability(d catalog.Delivery) []string {
 	if d != catalog.ExactlyOnce {
 		return nil
 	}
