@@ -57,6 +57,8 @@ type Batch struct {
 	kinds  []Kind
 	hashes []uint64
 	origin Origin
+
+	foreign Origin // views on a frame; apart from origin, whose memory is kept for reuse
 }
 
 var batches = sync.Pool{New: func() any { return new(Batch) }}
@@ -140,7 +142,7 @@ func (b *Batch) Release() {
 	clear(b.Columns)
 	b.Columns, b.owned = b.Columns[:0], b.owned[:0]
 	b.Schema, b.Sel, b.Times, b.Kinds, b.Hashes, b.Origin, b.parent = nil, nil, nil, nil, nil, nil, nil
-	b.rows = 0
+	b.rows, b.foreign = 0, Origin{}
 	if poison {
 		poisonInts(b.sel, b.times, b.hashes)
 	}

@@ -104,6 +104,37 @@ func (b *Batch) DecodeBlock(buf *Buffer, rows int) error {
 	return nil
 }
 
+// Frame describes the rows that are meant for a frame between workers. It shares
+// the batch's memory; origin is where it puts the batch's own.
+func (b *Batch) Frame(r *frame.ExchangeRows, origin *frame.ExchangeOriginRows) {
+	*r = frame.ExchangeRows{Rows: b.rows, Columns: b.Columns, Times: b.Times, Kinds: b.Kinds, Hashes: b.Hashes, Selection: b.Sel}
+	if o := b.Origin; o != nil {
+		*origin = frame.ExchangeOriginRows{Topic: o.Topic, Partition: o.Partition, Sequences: o.Sequences, Rows: o.Rows}
+		r.Origin = origin
+	}
+}
+
+// DecodeFrame makes the rows of a foreign frame the batch's own, checked, and
+// keeps its body, also when it returns an error. r is scratch that the caller keeps.
+func (b *Batch) DecodeFrame(h *frame.ExchangeHeader, body *Buffer, r *frame.ExchangeRows) error {
+	b.Keep(body)
+	if n := len(b.Schema.Fields); cap(b.Columns) < n {
+		b.Columns = make([]frame.Column, n)
+	} else {
+		b.Columns = b.Columns[:n]
+	}
+	r.Columns = b.Columns
+	if err := frame.DecodeBatch(h, body.Bytes, b.Schema, r); err != nil {
+		return err
+	}
+	b.rows, b.Times, b.Kinds, b.Hashes = r.Rows, r.Times, r.Kinds, r.Hashes
+	if o := r.Origin; o != nil {
+		b.foreign = Origin{Topic: o.Topic, Partition: o.Partition, Sequences: o.Sequences, Rows: o.Rows}
+		b.Origin = &b.foreign
+	}
+	return nil
+}
+
 // Clone copies the rows that are meant into a batch of its own memory, so that
 // what b keeps alive can go. It does not release b.
 func (b *Batch) Clone() *Batch {

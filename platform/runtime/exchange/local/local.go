@@ -19,6 +19,8 @@ const Credits = 8
 type Message struct {
 	Channel int
 	Element element.Element
+	// Bytes is what the element weighs for whoever sent it from another process.
+	Bytes int
 }
 
 // Inbox is the queue of one task. Its capacity is the sum of the credits of its
@@ -40,8 +42,21 @@ func NewInbox(n int) *Inbox {
 // Channel gives the sending end of a channel.
 func (in *Inbox) Channel(i int) *Channel { return in.channels[i] }
 
+// Feed says that a channel's elements come from elsewhere by Put. returned is
+// told the bytes of each one that has been handled, by the task's goroutine.
+func (in *Inbox) Feed(i int, returned func(bytes int)) *Channel {
+	in.channels[i].returned = returned
+	return in.channels[i]
+}
+
 // Done gives back the credit of a message that has been handled.
-func (in *Inbox) Done(m Message) { <-in.channels[m.Channel].credits }
+func (in *Inbox) Done(m Message) {
+	c := in.channels[m.Channel]
+	<-c.credits
+	if c.returned != nil {
+		c.returned(m.Bytes)
+	}
+}
 
 // Drop releases what is still queued; for use after both ends have stopped.
 func (in *Inbox) Drop() {
@@ -63,6 +78,8 @@ type Channel struct {
 	number  int
 	credits chan struct{}
 	waited  atomic.Int64
+
+	returned func(bytes int) // nil: the sender is in this process
 }
 
 // Send queues an element, waiting for credit; it takes over the batch's
@@ -84,6 +101,18 @@ func (c *Channel) Send(ctx context.Context, e element.Element) error {
 	}
 	c.inbox.C <- Message{Channel: c.number, Element: e}
 	return nil
+}
+
+// Put queues an element without ever waiting, and takes over the batch's
+// reference; false: the channel has no credit left, and the element is not taken.
+func (c *Channel) Put(e element.Element, bytes int) bool {
+	select {
+	case c.credits <- struct{}{}:
+		c.inbox.C <- Message{Channel: c.number, Element: e, Bytes: bytes}
+		return true
+	default:
+		return false
+	}
 }
 
 // Waited is the time spent waiting for credit: the backpressure on the sender.
