@@ -226,7 +226,7 @@ func (f *fake) GetModule(_ context.Context, r *connect.Request[weirv1.GetModuleR
 	if m == nil {
 		return nil, refuse(connect.CodeNotFound, "there is no such module", "")
 	}
-	return connect.NewResponse(&weirv1.GetModuleResponse{Module: m, UsedBy: []string{"alerts"}, ManifestJson: `{"abi":{"major":1,"minor":0},"sdk":"go/0.1.0","requires":["hosted_state"],
+	return connect.NewResponse(&weirv1.GetModuleResponse{Module: m, UsedBy: []string{"alerts"}, Assets: []*weirv1.AssetInfo{{Name: "airports.csv", SizeBytes: 2048}}, ManifestJson: `{"abi":{"major":1,"minor":0},"sdk":"go/0.1.0","requires":["hosted_state"],
 "functions":[{"name":"alert","doc":"Tells of late departures.","inputs":[{"name":"flights","columns":"departure:timestamp,origin:utf8,delay:int32","key":["origin"]}],
 "outputs":[{"name":"out","columns":"origin:utf8,count:int32"}],"state":[{"name":"late","kind":"value","form":"framed","codec":"row","value":"1:count:int32","ttl_ms":60000}],
 "timers":[{"name":"quiet","kind":"event"}],"requires":[]}]}`}), nil

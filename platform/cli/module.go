@@ -12,14 +12,13 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weirstream/weir/abi/frame"
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
+	"github.com/weirstream/weir/platform/modules/bundle"
 )
 
-// Limits of an upload; the server holds the same.
-const (
-	maxModuleBytes = 64 << 20
-	maxAssetBytes  = 64 << 20
-)
+// maxModuleBytes bounds a module; the server holds the same.
+const maxModuleBytes = bundle.MaxModuleBytes
 
 func (a *app) moduleCommand() *cobra.Command {
 	return group("module", "Modules: uploaded WebAssembly",
@@ -39,10 +38,17 @@ func (a *app) modulePush() *cobra.Command {
 		Short: "Upload a module",
 		Long: `Upload a module. The server checks it, compiles it and asks it for its functions
 before it stores it. The name is the file's without .wasm, unless --name says
-otherwise. The same bytes twice change nothing.`,
+otherwise. The same bytes twice change nothing.
+
+--asset gives the module a file, or all files of a folder by their paths in it: a
+script for an interpreter, a model. They are part of this version, under one
+digest with the module, and its functions are given them when they are opened. At
+most 64 files, 32 MiB together.`,
 		Example: `  weir module push alert.wasm
   weir module push build/out.wasm --name alert
   weir module push interpreter.wasm --name script --asset main.js
+  weir module push score.wasm --asset model.bin=build/model-7.bin
+  weir module push site.wasm --asset assets/
   cat alert.wasm | weir module push - --name alert`,
 		Args: names("FILE.wasm"),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, args []string) error {
@@ -58,15 +64,11 @@ otherwise. The same bytes twice change nothing.`,
 			}
 			req := &weirv1.PushModuleRequest{Namespace: a.namespace, Name: name, Wasm: wasm}
 			for _, path := range assets {
-				as := filepath.Base(path)
-				if n, p, ok := strings.Cut(path, "="); ok {
-					as, path = n, p
-				}
-				data, err := a.readFile(path, maxAssetBytes)
+				some, err := a.readAsset(path)
 				if err != nil {
-					return fmt.Errorf("read asset: %w", err)
+					return err
 				}
-				req.Assets = append(req.Assets, &weirv1.Asset{Name: as, Data: data})
+				req.Assets = append(req.Assets, some...)
 			}
 			p := a.startProgress(waiting(fmt.Sprintf("pushing %s (%s): upload, check, compile", name, size(uint64(len(wasm))))))
 			r, err := c.modules.PushModule(cmd.Context(), connect.NewRequest(req))
@@ -89,9 +91,37 @@ otherwise. The same bytes twice change nothing.`,
 		}),
 	}
 	cmd.Flags().StringVar(&name, "name", "", "name of the module (default: the file's)")
-	cmd.Flags().StringArrayVar(&assets, "asset", nil, "[NAME=]FILE given to the module at open; may be repeated")
+	cmd.Flags().StringArrayVar(&assets, "asset", nil, "[NAME=]FILE or folder given to the module at open; may be repeated")
 	outputFlag(cmd, &o, formatTable, formatJSON)
 	return cmd
+}
+
+// readAsset reads [NAME=]FILE, or all files of a folder.
+func (a *app) readAsset(path string) ([]*weirv1.Asset, error) {
+	name, file, named := strings.Cut(path, "=")
+	if !named {
+		name, file = filepath.Base(path), path
+	}
+	if info, err := os.Stat(file); err == nil && info.IsDir() {
+		if named {
+			return nil, usageError(fmt.Errorf("--asset %s: a folder takes no name", path), "write --asset %s", file)
+		}
+		assets, err := bundle.Folder(file)
+		return assetMessages(assets), err
+	}
+	data, err := a.readFile(file, bundle.MaxAssetsBytes)
+	if err != nil {
+		return nil, fmt.Errorf("read asset: %w", err)
+	}
+	return assetMessages([]frame.Asset{{Name: name, Data: data}}), nil
+}
+
+func assetMessages(assets []frame.Asset) []*weirv1.Asset {
+	var out []*weirv1.Asset
+	for _, a := range assets {
+		out = append(out, &weirv1.Asset{Name: a.Name, Data: a.Data})
+	}
+	return out
 }
 
 // readFile reads a file whole, or standard input for -, up to a limit.
@@ -178,6 +208,13 @@ func (a *app) moduleJSON(m *weirv1.GetModuleResponse) error {
 	}
 	b := append([]byte(`{"module":`), appendMessage(nil, m.GetModule().ProtoReflect())...)
 	b = append(append(b, `,"used_by":[`...), jsonTexts(m.GetUsedBy())...)
+	b = append(b, `],"assets":[`...)
+	for i, asset := range m.GetAssets() {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendMessage(b, asset.ProtoReflect())
+	}
 	b = append(append(b, `],"manifest":`...), manifest...)
 	return indent(a.env.Stdout, append(b, '}'))
 }
@@ -239,6 +276,7 @@ func (a *app) moduleText(m *weirv1.GetModuleResponse) error {
 		"pushed", moment(mod.GetPushed()),
 		"sdk", s.SDK,
 		"requires", strings.Join(s.Requires, ", "),
+		"assets", assetList(m.GetAssets()),
 		"used by", strings.Join(m.GetUsedBy(), ", "),
 	); err != nil {
 		return err
@@ -269,6 +307,14 @@ func (a *app) moduleText(m *weirv1.GetModuleResponse) error {
 		}
 	}
 	return nil
+}
+
+func assetList(assets []*weirv1.AssetInfo) string {
+	var list []string
+	for _, a := range assets {
+		list = append(list, fmt.Sprintf("%s (%s)", a.GetName(), size(a.GetSizeBytes())))
+	}
+	return strings.Join(list, ", ")
 }
 
 func (a *app) moduleDelete() *cobra.Command {

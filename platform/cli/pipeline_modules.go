@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
+	"github.com/weirstream/weir/platform/modules/bundle"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
 )
 
@@ -49,9 +50,13 @@ func (a *app) pushFile(ctx context.Context, c *clients, path string) error {
 	if err != nil {
 		return fmt.Errorf("read module: %w", err)
 	}
+	assets, err := bundle.Beside(path)
+	if err != nil {
+		return fmt.Errorf("push module %s: %w", path, err)
+	}
 	name := strings.TrimSuffix(filepath.Base(path), ".wasm")
 	p := a.startProgress(waiting(fmt.Sprintf("pushing %s (%s): upload, check, compile", name, size(uint64(len(wasm))))))
-	r, err := c.modules.PushModule(ctx, connect.NewRequest(&weirv1.PushModuleRequest{Namespace: a.namespace, Name: name, Wasm: wasm}))
+	r, err := c.modules.PushModule(ctx, connect.NewRequest(&weirv1.PushModuleRequest{Namespace: a.namespace, Name: name, Wasm: wasm, Assets: assetMessages(assets)}))
 	p.end()
 	if err != nil {
 		return fmt.Errorf("push module %q: %w", name, err)

@@ -15,6 +15,7 @@ import (
 	"github.com/weirstream/weir/abi/manifest"
 	"github.com/weirstream/weir/platform/connector/jetstream"
 	"github.com/weirstream/weir/platform/modules"
+	"github.com/weirstream/weir/platform/modules/bundle"
 	"github.com/weirstream/weir/platform/planner"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
 	"github.com/weirstream/weir/platform/storage/blob/memblob"
@@ -98,7 +99,11 @@ func (p *project) load(ctx context.Context, paths map[string]string) error {
 		if err != nil {
 			return fmt.Errorf("read module %s: %w; build it first", name, err)
 		}
-		pushed, err := p.modules.Push(ctx, wasm)
+		assets, err := bundle.Beside(file)
+		if err != nil {
+			return fmt.Errorf("module %s: %w", name, err)
+		}
+		pushed, err := p.modules.Push(ctx, wasm, assets...)
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/weirstream/weir/abi"
 	"github.com/weirstream/weir/abi/frame"
 	"github.com/weirstream/weir/abi/manifest"
+	"github.com/weirstream/weir/platform/modules/bundle"
 	"github.com/weirstream/weir/platform/storage/blob"
 	"github.com/weirstream/weir/wasmhost"
 )
@@ -57,13 +58,19 @@ type Pushed struct {
 	Digest         Digest
 	ManifestDigest Digest
 	Manifest       *manifest.Manifest
+	SizeBytes      int64 // with assets
 	Warnings       []string
 }
 
-// Push checks a module, asks it twice what it is, and keeps it with its
-// manifest. The same bytes give the same result without a second copy.
-func (s *Store) Push(ctx context.Context, wasm []byte) (Pushed, error) {
-	out := Pushed{Digest: sha256.Sum256(wasm)}
+// Push checks a module, asks it twice what it is, and keeps it with its assets
+// and its manifest. The digest is that of the whole; the same bytes give the same
+// result without a second copy.
+func (s *Store) Push(ctx context.Context, wasm []byte, assets ...frame.Asset) (Pushed, error) {
+	whole, err := bundle.Encode(wasm, assets)
+	if err != nil {
+		return Pushed{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	out := Pushed{Digest: sha256.Sum256(whole), SizeBytes: int64(len(whole))}
 	module, err := s.host.Compile(ctx, wasm)
 	if err != nil {
 		return out, fmt.Errorf("%w: %w", ErrRefused, err)
@@ -79,7 +86,7 @@ func (s *Store) Push(ctx context.Context, wasm []byte) (Pushed, error) {
 		out.Warnings = append(out.Warnings, "the module copies memory byte by byte; build it with bulk memory (clang: -mbulk-memory) to make it faster")
 	}
 	out.ManifestDigest = sha256.Sum256(text)
-	if err := s.put(ctx, name(out.Digest.String()), wasm); err != nil {
+	if err := s.put(ctx, name(out.Digest.String()), whole); err != nil {
 		return out, fmt.Errorf("keep module: %w", err)
 	}
 	if err := s.put(ctx, manifestName(out.Digest.String()), seal(text)); err != nil {
@@ -131,6 +138,16 @@ func describeOnce(ctx context.Context, m *wasmhost.Module, request []byte, seed 
 	return bytes.Clone(out), nil
 }
 
+// Assets gives what comes with a module; none with most.
+func (s *Store) Assets(ctx context.Context, digest string) ([]frame.Asset, error) {
+	digest = strings.TrimPrefix(digest, "sha256:")
+	_, assets, err := s.bundle(ctx, digest)
+	if err != nil {
+		return nil, fmt.Errorf("open assets of module %.12s: %w", digest, err)
+	}
+	return assets, nil
+}
+
 // Module gives a compiled module and its manifest by digest.
 func (s *Store) Module(ctx context.Context, digest string) (*wasmhost.Module, *manifest.Manifest, error) {
 	digest = strings.TrimPrefix(digest, "sha256:")
@@ -176,15 +193,24 @@ func (s *Store) load(ctx context.Context, digest string) (*wasmhost.Module, *man
 	if err != nil {
 		return nil, nil, err
 	}
-	wasm, err := s.get(ctx, name(digest))
+	wasm, _, err := s.bundle(ctx, digest)
 	if err != nil {
 		return nil, nil, err
 	}
-	if got := fmt.Sprintf("%x", sha256.Sum256(wasm)); got != digest {
-		return nil, nil, fmt.Errorf("object %s is damaged: its digest is %.12s", name(digest), got)
-	}
 	module, err := s.host.Compile(ctx, wasm)
 	return module, m, err
+}
+
+// bundle reads a module with its assets and holds them against their digest.
+func (s *Store) bundle(ctx context.Context, digest string) (wasm []byte, assets []frame.Asset, err error) {
+	whole, err := s.get(ctx, name(digest))
+	if err != nil {
+		return nil, nil, err
+	}
+	if got := fmt.Sprintf("%x", sha256.Sum256(whole)); got != digest {
+		return nil, nil, fmt.Errorf("object %s is damaged: its digest is %.12s", name(digest), got)
+	}
+	return bundle.Decode(whole)
 }
 
 // Manifest gives a module's manifest without compiling it.

@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/weirstream/weir/abi/frame"
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	"github.com/weirstream/weir/platform/modules"
 	"github.com/weirstream/weir/platform/topics"
@@ -47,9 +48,6 @@ func (h *moduleHandler) DeleteModule(ctx context.Context, r *connect.Request[wei
 func (h *moduleHandler) push(ctx context.Context, r *weirv1.PushModuleRequest) (*weirv1.PushModuleResponse, error) {
 	namespace := topics.Namespace(r.GetNamespace())
 	what := "push module " + r.GetName()
-	if len(r.GetAssets()) > 0 {
-		return nil, fmt.Errorf("%s: %w: this version takes no assets; embed them in the module", what, modules.ErrRefused)
-	}
 	if n := len(r.GetWasm()); n == 0 || n > MaxModuleBytes {
 		return nil, fmt.Errorf("%s: %w: it has %d bytes, 1 to %d are allowed; strip debug information", what, modules.ErrRefused, n, MaxModuleBytes)
 	}
@@ -57,13 +55,17 @@ func (h *moduleHandler) push(ctx context.Context, r *weirv1.PushModuleRequest) (
 	if _, ok := h.node.View().Namespace(namespace); !ok {
 		return nil, fmt.Errorf("%s: namespace %q does not exist; create it first: weir namespace create %s: %w", what, namespace, namespace, catalog.ErrNotFound)
 	}
-	pushed, err := h.store.Push(ctx, r.GetWasm())
+	var assets []frame.Asset
+	for _, a := range r.GetAssets() {
+		assets = append(assets, frame.Asset{Name: a.GetName(), Data: a.GetData()})
+	}
+	pushed, err := h.store.Push(ctx, r.GetWasm(), assets...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	result, err := h.node.Propose(ctx, &catalog.PushModule{
 		At: time.Now().UnixMicro(), Namespace: namespace, Name: r.GetName(), Digest: catalog.Digest(pushed.Digest),
-		Manifest: catalog.Digest(pushed.ManifestDigest), SizeBytes: int64(len(r.GetWasm())),
+		Manifest: catalog.Digest(pushed.ManifestDigest), SizeBytes: pushed.SizeBytes,
 	})
 	if err != nil {
 		return nil, err
@@ -125,6 +127,13 @@ func (h *moduleHandler) get(ctx context.Context, r *weirv1.GetModuleRequest) (*w
 		return nil, fmt.Errorf("get module %s: %w", m.Name, err)
 	}
 	out := &weirv1.GetModuleResponse{Module: moduleMessage(m, v), ManifestJson: string(text)}
+	assets, err := h.store.Assets(ctx, v.Digest.String())
+	if err != nil {
+		return nil, fmt.Errorf("get module %s: %w", m.Name, err)
+	}
+	for _, a := range assets {
+		out.Assets = append(out.Assets, &weirv1.AssetInfo{Name: a.Name, SizeBytes: uint64(len(a.Data))})
+	}
 	for p := range h.node.View().Pipelines(m.Namespace) {
 		if slices.Contains(p.Current.Modules, v.Digest) {
 			out.UsedBy = append(out.UsedBy, p.Name)

@@ -13,6 +13,7 @@ import (
 
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	"github.com/weirstream/weir/platform/cli"
+	"github.com/weirstream/weir/platform/modules/bundle"
 	"github.com/weirstream/weir/platform/planner"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
 )
@@ -133,9 +134,17 @@ func (l *loop) buildAndPush(ctx context.Context, namespace, module string) error
 	if err != nil {
 		return fmt.Errorf("read module: %w; say how it is built by --build", err)
 	}
+	beside, err := bundle.Beside(path)
+	if err != nil {
+		return fmt.Errorf("module %s: %w", module, err)
+	}
+	var assets []*weirv1.Asset
+	for _, a := range beside {
+		assets = append(assets, &weirv1.Asset{Name: a.Name, Data: a.Data})
+	}
 	start = time.Now()
 	name := planner.ModuleName(module)
-	r, err := l.modules.PushModule(ctx, connect.NewRequest(&weirv1.PushModuleRequest{Namespace: namespace, Name: name, Wasm: wasm}))
+	r, err := l.modules.PushModule(ctx, connect.NewRequest(&weirv1.PushModuleRequest{Namespace: namespace, Name: name, Wasm: wasm, Assets: assets}))
 	if err != nil {
 		return fmt.Errorf("push module %s: %w", name, err)
 	}

@@ -63,7 +63,7 @@ func (g *guest) stats() wasmhost.Stats {
 }
 
 // openRequest writes the container that weir_open takes. Nothing in it belongs to one task.
-func openRequest(c Config, m *manifest.Manifest, f *manifest.Function) []byte {
+func openRequest(c Config, m *manifest.Manifest, f *manifest.Function, assets []frame.Asset) []byte {
 	config := []byte(c.Config)
 	if len(config) == 0 {
 		config = []byte("{}")
@@ -99,10 +99,16 @@ func openRequest(c Config, m *manifest.Manifest, f *manifest.Function) []byte {
 	for _, p := range parts {
 		w.Reserve(p.id, 0, p.must, len(p.body))
 	}
+	for i, a := range assets {
+		w.Reserve(abi.OpenSectionAsset, uint32(i), 0, a.Size())
+	}
 	out := make([]byte, w.Size())
 	w.Begin(out)
 	for i, p := range parts {
 		copy(w.Body(i), p.body)
+	}
+	for i, a := range assets {
+		a.Put(w.Body(len(parts) + i))
 	}
 	return out
 }

@@ -44,6 +44,8 @@ type modules struct {
 	mu   sync.Mutex
 	host *wasmhost.Host
 	got  map[string]compiled
+
+	assets map[string][]frame.Asset
 }
 
 var shared = modules{got: map[string]compiled{}}
@@ -56,6 +58,11 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(code)
+}
+
+// Assets implements Modules.
+func (m *modules) Assets(_ context.Context, digest string) ([]frame.Asset, error) {
+	return m.assets[digest], nil
 }
 
 // Module implements Modules.

@@ -53,6 +53,8 @@ type Config struct {
 // Modules gives compiled modules by digest.
 type Modules interface {
 	Module(ctx context.Context, digest string) (*wasmhost.Module, *manifest.Manifest, error)
+	// Assets are those of the module's bundle.
+	Assets(ctx context.Context, digest string) ([]frame.Asset, error)
 }
 
 // UserMetrics takes metrics that a function reports; any goroutine.
@@ -122,6 +124,10 @@ func (o *Operator) Open(ctx *operator.Context) error {
 	if err != nil {
 		return err
 	}
+	assets, err := o.deps.Modules.Assets(background, o.config.Module)
+	if err != nil {
+		return err
+	}
 	f := m.Function(o.config.Function)
 	if f == nil {
 		return fmt.Errorf("module %s has no function %q", o.config.Module, o.config.Function)
@@ -144,7 +150,7 @@ func (o *Operator) Open(ctx *operator.Context) error {
 	o.write = func(dst []byte) { o.writer.Write(dst) }
 	o.firing.open(o)
 	o.hosted.open(o, f)
-	o.guest = guest{module: module, request: openRequest(o.config, m, f), options: wasmhost.InstanceOptions{MemoryPages: o.config.MemoryPages, Imports: &o.hosted}}
+	o.guest = guest{module: module, request: openRequest(o.config, m, f, assets), options: wasmhost.InstanceOptions{MemoryPages: o.config.MemoryPages, Imports: &o.hosted}}
 	if err := o.guest.renew(background); err != nil {
 		return fmt.Errorf("open function %s: %w", o.config.Function, err)
 	}

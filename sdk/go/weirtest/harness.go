@@ -31,6 +31,7 @@ type Harness struct {
 	seed     uint64
 	fn       function
 	config   string
+	assets   []section
 	settled  bool // only whole batches, one instance, no repetition
 	lateness time.Duration
 	eventCol map[string]string
@@ -112,6 +113,18 @@ func Seed(seed uint64) Option { return func(h *Harness) { h.seed = seed } }
 
 // Config opens the function with a configuration, in JSON.
 func Config(text string) Option { return func(h *Harness) { h.config = text } }
+
+// Asset opens the function with an asset, as weir module push --asset NAME=FILE does.
+func Asset(name string, data []byte) Option {
+	return func(h *Harness) {
+		body := le.AppendUint32(nil, uint32(len(name)))
+		body = append(body, name...)
+		for len(body)%8 != 0 {
+			body = append(body, 0)
+		}
+		h.assets = append(h.assets, section{id: 5, index: uint32(len(h.assets)), body: append(body, data...)})
+	}
+}
 
 // At starts the clock at a time; 1 January 2026 without it.
 func At(clock time.Time) Option { return func(h *Harness) { h.clock = clock.UnixMicro() } }
@@ -225,9 +238,10 @@ func indexOf(cols []column, name string) int {
 // open makes a fresh instance.
 func (h *Harness) open() {
 	h.t.Helper()
-	frame := encodeContainer(3,
-		section{id: 1, must: true, body: []byte(h.fn.Name)}, section{id: 2, must: true, body: []byte(h.config)},
-		section{id: 3, must: true, body: []byte(strings.Join(h.fn.Requires, "\n"))}, section{id: 4, body: []byte("{}")})
+	frame := encodeContainer(3, append([]section{
+		{id: 1, must: true, body: []byte(h.fn.Name)}, {id: 2, must: true, body: []byte(h.config)},
+		{id: 3, must: true, body: []byte(strings.Join(h.fn.Requires, "\n"))}, {id: 4, body: []byte("{}")},
+	}, h.assets...)...)
 	var answer []byte
 	h.instance = &guest.Instance{Module: &guest.Default}
 	guest.Enter(imports{h}, func() { answer = h.instance.Open(frame) })

@@ -162,8 +162,8 @@ type PushModuleRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Wasm          []byte                 `protobuf:"bytes,3,opt,name=wasm,proto3" json:"wasm,omitempty"` // at most 64 MiB
-	Assets        []*Asset               `protobuf:"bytes,4,rep,name=assets,proto3" json:"assets,omitempty"`
+	Wasm          []byte                 `protobuf:"bytes,3,opt,name=wasm,proto3" json:"wasm,omitempty"`     // at most 64 MiB
+	Assets        []*Asset               `protobuf:"bytes,4,rep,name=assets,proto3" json:"assets,omitempty"` // at most 64, of 32 MiB together
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -351,6 +351,7 @@ type GetModuleResponse struct {
 	Module        *Module                `protobuf:"bytes,1,opt,name=module,proto3" json:"module,omitempty"`
 	ManifestJson  string                 `protobuf:"bytes,2,opt,name=manifest_json,json=manifestJson,proto3" json:"manifest_json,omitempty"` // abi/README.md section 9
 	UsedBy        []string               `protobuf:"bytes,3,rep,name=used_by,json=usedBy,proto3" json:"used_by,omitempty"`                   // pipelines
+	Assets        []*AssetInfo           `protobuf:"bytes,4,rep,name=assets,proto3" json:"assets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -406,6 +407,65 @@ func (x *GetModuleResponse) GetUsedBy() []string {
 	return nil
 }
 
+func (x *GetModuleResponse) GetAssets() []*AssetInfo {
+	if x != nil {
+		return x.Assets
+	}
+	return nil
+}
+
+type AssetInfo struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	SizeBytes     uint64                 `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssetInfo) Reset() {
+	*x = AssetInfo{}
+	mi := &file_weir_v1_module_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssetInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssetInfo) ProtoMessage() {}
+
+func (x *AssetInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_module_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssetInfo.ProtoReflect.Descriptor instead.
+func (*AssetInfo) Descriptor() ([]byte, []int) {
+	return file_weir_v1_module_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AssetInfo) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AssetInfo) GetSizeBytes() uint64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
 type ListModulesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
@@ -415,7 +475,7 @@ type ListModulesRequest struct {
 
 func (x *ListModulesRequest) Reset() {
 	*x = ListModulesRequest{}
-	mi := &file_weir_v1_module_proto_msgTypes[6]
+	mi := &file_weir_v1_module_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -427,7 +487,7 @@ func (x *ListModulesRequest) String() string {
 func (*ListModulesRequest) ProtoMessage() {}
 
 func (x *ListModulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_module_proto_msgTypes[6]
+	mi := &file_weir_v1_module_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -440,7 +500,7 @@ func (x *ListModulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModulesRequest.ProtoReflect.Descriptor instead.
 func (*ListModulesRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_module_proto_rawDescGZIP(), []int{6}
+	return file_weir_v1_module_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListModulesRequest) GetNamespace() string {
@@ -459,7 +519,7 @@ type ListModulesResponse struct {
 
 func (x *ListModulesResponse) Reset() {
 	*x = ListModulesResponse{}
-	mi := &file_weir_v1_module_proto_msgTypes[7]
+	mi := &file_weir_v1_module_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -471,7 +531,7 @@ func (x *ListModulesResponse) String() string {
 func (*ListModulesResponse) ProtoMessage() {}
 
 func (x *ListModulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_module_proto_msgTypes[7]
+	mi := &file_weir_v1_module_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -484,7 +544,7 @@ func (x *ListModulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModulesResponse.ProtoReflect.Descriptor instead.
 func (*ListModulesResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_module_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_module_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListModulesResponse) GetModules() []*Module {
@@ -504,7 +564,7 @@ type DeleteModuleRequest struct {
 
 func (x *DeleteModuleRequest) Reset() {
 	*x = DeleteModuleRequest{}
-	mi := &file_weir_v1_module_proto_msgTypes[8]
+	mi := &file_weir_v1_module_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -516,7 +576,7 @@ func (x *DeleteModuleRequest) String() string {
 func (*DeleteModuleRequest) ProtoMessage() {}
 
 func (x *DeleteModuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_module_proto_msgTypes[8]
+	mi := &file_weir_v1_module_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -529,7 +589,7 @@ func (x *DeleteModuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteModuleRequest.ProtoReflect.Descriptor instead.
 func (*DeleteModuleRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_module_proto_rawDescGZIP(), []int{8}
+	return file_weir_v1_module_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeleteModuleRequest) GetNamespace() string {
@@ -554,7 +614,7 @@ type DeleteModuleResponse struct {
 
 func (x *DeleteModuleResponse) Reset() {
 	*x = DeleteModuleResponse{}
-	mi := &file_weir_v1_module_proto_msgTypes[9]
+	mi := &file_weir_v1_module_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +626,7 @@ func (x *DeleteModuleResponse) String() string {
 func (*DeleteModuleResponse) ProtoMessage() {}
 
 func (x *DeleteModuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_module_proto_msgTypes[9]
+	mi := &file_weir_v1_module_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +639,7 @@ func (x *DeleteModuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteModuleResponse.ProtoReflect.Descriptor instead.
 func (*DeleteModuleResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_module_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_module_proto_rawDescGZIP(), []int{10}
 }
 
 var File_weir_v1_module_proto protoreflect.FileDescriptor
@@ -610,11 +670,16 @@ const file_weir_v1_module_proto_rawDesc = "" +
 	"\tfunctions\x18\x04 \x03(\tR\tfunctions\"D\n" +
 	"\x10GetModuleRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"z\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xa6\x01\n" +
 	"\x11GetModuleResponse\x12'\n" +
 	"\x06module\x18\x01 \x01(\v2\x0f.weir.v1.ModuleR\x06module\x12#\n" +
 	"\rmanifest_json\x18\x02 \x01(\tR\fmanifestJson\x12\x17\n" +
-	"\aused_by\x18\x03 \x03(\tR\x06usedBy\"2\n" +
+	"\aused_by\x18\x03 \x03(\tR\x06usedBy\x12*\n" +
+	"\x06assets\x18\x04 \x03(\v2\x12.weir.v1.AssetInfoR\x06assets\">\n" +
+	"\tAssetInfo\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\"2\n" +
 	"\x12ListModulesRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"@\n" +
 	"\x13ListModulesResponse\x12)\n" +
@@ -642,7 +707,7 @@ func file_weir_v1_module_proto_rawDescGZIP() []byte {
 	return file_weir_v1_module_proto_rawDescData
 }
 
-var file_weir_v1_module_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_weir_v1_module_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_weir_v1_module_proto_goTypes = []any{
 	(*Module)(nil),                // 0: weir.v1.Module
 	(*Asset)(nil),                 // 1: weir.v1.Asset
@@ -650,31 +715,33 @@ var file_weir_v1_module_proto_goTypes = []any{
 	(*PushModuleResponse)(nil),    // 3: weir.v1.PushModuleResponse
 	(*GetModuleRequest)(nil),      // 4: weir.v1.GetModuleRequest
 	(*GetModuleResponse)(nil),     // 5: weir.v1.GetModuleResponse
-	(*ListModulesRequest)(nil),    // 6: weir.v1.ListModulesRequest
-	(*ListModulesResponse)(nil),   // 7: weir.v1.ListModulesResponse
-	(*DeleteModuleRequest)(nil),   // 8: weir.v1.DeleteModuleRequest
-	(*DeleteModuleResponse)(nil),  // 9: weir.v1.DeleteModuleResponse
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*AssetInfo)(nil),             // 6: weir.v1.AssetInfo
+	(*ListModulesRequest)(nil),    // 7: weir.v1.ListModulesRequest
+	(*ListModulesResponse)(nil),   // 8: weir.v1.ListModulesResponse
+	(*DeleteModuleRequest)(nil),   // 9: weir.v1.DeleteModuleRequest
+	(*DeleteModuleResponse)(nil),  // 10: weir.v1.DeleteModuleResponse
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 }
 var file_weir_v1_module_proto_depIdxs = []int32{
-	10, // 0: weir.v1.Module.pushed:type_name -> google.protobuf.Timestamp
+	11, // 0: weir.v1.Module.pushed:type_name -> google.protobuf.Timestamp
 	1,  // 1: weir.v1.PushModuleRequest.assets:type_name -> weir.v1.Asset
 	0,  // 2: weir.v1.PushModuleResponse.module:type_name -> weir.v1.Module
 	0,  // 3: weir.v1.GetModuleResponse.module:type_name -> weir.v1.Module
-	0,  // 4: weir.v1.ListModulesResponse.modules:type_name -> weir.v1.Module
-	2,  // 5: weir.v1.ModuleService.PushModule:input_type -> weir.v1.PushModuleRequest
-	4,  // 6: weir.v1.ModuleService.GetModule:input_type -> weir.v1.GetModuleRequest
-	6,  // 7: weir.v1.ModuleService.ListModules:input_type -> weir.v1.ListModulesRequest
-	8,  // 8: weir.v1.ModuleService.DeleteModule:input_type -> weir.v1.DeleteModuleRequest
-	3,  // 9: weir.v1.ModuleService.PushModule:output_type -> weir.v1.PushModuleResponse
-	5,  // 10: weir.v1.ModuleService.GetModule:output_type -> weir.v1.GetModuleResponse
-	7,  // 11: weir.v1.ModuleService.ListModules:output_type -> weir.v1.ListModulesResponse
-	9,  // 12: weir.v1.ModuleService.DeleteModule:output_type -> weir.v1.DeleteModuleResponse
-	9,  // [9:13] is the sub-list for method output_type
-	5,  // [5:9] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	6,  // 4: weir.v1.GetModuleResponse.assets:type_name -> weir.v1.AssetInfo
+	0,  // 5: weir.v1.ListModulesResponse.modules:type_name -> weir.v1.Module
+	2,  // 6: weir.v1.ModuleService.PushModule:input_type -> weir.v1.PushModuleRequest
+	4,  // 7: weir.v1.ModuleService.GetModule:input_type -> weir.v1.GetModuleRequest
+	7,  // 8: weir.v1.ModuleService.ListModules:input_type -> weir.v1.ListModulesRequest
+	9,  // 9: weir.v1.ModuleService.DeleteModule:input_type -> weir.v1.DeleteModuleRequest
+	3,  // 10: weir.v1.ModuleService.PushModule:output_type -> weir.v1.PushModuleResponse
+	5,  // 11: weir.v1.ModuleService.GetModule:output_type -> weir.v1.GetModuleResponse
+	8,  // 12: weir.v1.ModuleService.ListModules:output_type -> weir.v1.ListModulesResponse
+	10, // 13: weir.v1.ModuleService.DeleteModule:output_type -> weir.v1.DeleteModuleResponse
+	10, // [10:14] is the sub-list for method output_type
+	6,  // [6:10] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_module_proto_init() }
@@ -688,7 +755,7 @@ func file_weir_v1_module_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_module_proto_rawDesc), len(file_weir_v1_module_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -142,3 +142,29 @@ func init() {
 		return nil
 	})
 }
+
+// Named is what named emits: the key, called by a name of the asset names.txt.
+type Named struct {
+	Key  int64
+	Name string
+}
+
+var (
+	named    = weir.Process("named")
+	unnamed  = weir.In[Record](named, "in")
+	namedOut = weir.Out[Named](named)
+	names    = weir.AssetOf(named, "names.txt", func(b []byte) ([]string, error) {
+		if len(b) == 0 {
+			return nil, errors.New("it holds no names")
+		}
+		return strings.Fields(string(b)), nil
+	})
+)
+
+func init() {
+	unnamed.On(func(ctx *weir.Context, r *Record) error {
+		all := names.Get(ctx)
+		namedOut.Emit(ctx, Named{r.Key, all[int(r.Key)%len(all)]})
+		return nil
+	})
+}

@@ -69,6 +69,7 @@ type Call struct {
 	HasMeta          bool
 	Arena            wire.Arena
 	Config           any
+	Assets           []any
 	Bytes            int // upper bound of the effects so far
 	Fn               *Function
 	Randomized       uint32 // 1 + the cause for which Rand was seeded

@@ -27,9 +27,17 @@ type Function struct {
 
 	// Configure decodes the configuration at open; nil if the function has none.
 	Configure func(json []byte) (any, error)
+	// Assets are files of the module's bundle, decoded at open.
+	Assets []Asset
 
 	keyPlans map[any]*record.Columns
 	errs     []error
+}
+
+// Asset is one declared asset.
+type Asset struct {
+	Name   string
+	Decode func([]byte) (any, error)
 }
 
 // Input is one declared input.

@@ -37,7 +37,7 @@ type Instance struct {
 type opened struct {
 	fn     *Function
 	config any
-	assets map[string][]byte
+	assets []any // of Function.Assets, as they were decoded
 }
 
 // Open answers weir_open.
@@ -87,22 +87,45 @@ func (in *Instance) open(data []byte) (int, error) {
 			return 0, errors.New("open function " + quote(name) + ": config: " + err.Error())
 		}
 	}
-	err := frame.Each(abi.SectionAsset, func(_ uint32, body []byte) error {
-		name, content, err := asset(body)
+	for _, declared := range fn.Assets {
+		content, err := assetNamed(&frame, declared.Name)
 		if err != nil {
-			return err
+			return 0, errors.New("open function " + quote(name) + ": " + err.Error())
 		}
-		if o.assets == nil {
-			o.assets = map[string][]byte{}
+		value, err := declared.Decode(content)
+		if err != nil {
+			return 0, errors.New("open function " + quote(name) + ": asset " + declared.Name + ": " + err.Error())
 		}
-		o.assets[name] = content
-		return nil
-	})
-	if err != nil {
-		return 0, err
+		o.assets = append(o.assets, value)
 	}
 	in.opened = append(in.opened, o)
 	return len(in.opened) - 1, nil
+}
+
+// assetNamed finds an asset and copies it: the argument's buffer is used again.
+func assetNamed(frame *wire.Container, want string) (content []byte, err error) {
+	found := false
+	var names []string
+	err = frame.Each(abi.SectionAsset, func(_ uint32, body []byte) error {
+		name, data, err := asset(body)
+		if err != nil {
+			return err
+		}
+		names = append(names, name)
+		if name == want {
+			found, content = true, []byte(string(data))
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case !found && len(names) == 0:
+		return nil, errors.New("the module came without assets, and it wants " + want + ": weir module push FILE.wasm --asset " + want + "=FILE")
+	case !found:
+		return nil, errors.New("the module came without the asset " + want + ", only with " + strings.Join(names, ", "))
+	}
+	return content, nil
 }
 
 func asset(body []byte) (name string, content []byte, err error) {
@@ -114,7 +137,7 @@ func asset(body []byte) (name string, content []byte, err error) {
 	if n > len(body)-4 || at > len(body) {
 		return "", nil, errors.New("an asset with a wrong name length")
 	}
-	return string(body[4 : 4+n]), []byte(string(body[at:])), nil
+	return string(body[4 : 4+n]), body[at:], nil
 }
 
 func hasLine(lines, line string) bool {

@@ -26,7 +26,7 @@ func (c *Call) begin(o *opened, data []byte) error {
 	// The room the tables of the frame itself take is not the user's.
 	c.soft = c.max / 2
 	c.Bytes = 512 + 256*(len(c.Fn.Outputs)+len(c.Fn.States))
-	c.Config = o.config
+	c.Config, c.Assets = o.config, o.assets
 	c.fault, c.code, c.text = nil, 0, ""
 	c.consumed, c.status = c.Causes, abi.StatusDone
 	c.Time, c.Slot, c.Cause = abi.NoTime, 0, 0
