@@ -20,6 +20,7 @@ type Output[T any] struct {
 	cols     *record.Columns
 	rows     []T
 	mutable  bool
+	changes  bool // the function writes a changelog
 	decimals bool
 	fixed    int // what a row adds to the effects at most, if that is always the same; else 0
 }
@@ -69,7 +70,23 @@ func (o *Output[T]) EmitAt(ctx *Context, at time.Time, row T) {
 	o.emit(ctx, t, row)
 }
 
-const perRow = 12 // cause and time
+// EmitKind puts a row of a changelog out: a function with the option Changelog says with each row what it does.
+func (o *Output[T]) EmitKind(ctx *Context, kind RowKind, row T) {
+	if !o.changes {
+		if o.changes = slices.Contains(o.fn.Requires, changelog); !o.changes {
+			panic("weir: EmitKind in function " + o.fn.Name + ", which is declared without weir.Changelog")
+		}
+	}
+	o.emit(ctx, ctx.call.Time, row)
+	if kind != Insert {
+		for len(o.out.Kinds) < len(o.rows)-1 {
+			o.out.Kinds = append(o.out.Kinds, uint8(Insert))
+		}
+		o.out.Kinds = append(o.out.Kinds, uint8(kind))
+	}
+}
+
+const perRow = 13 // cause, time and kind
 
 func (o *Output[T]) emit(ctx *Context, at int64, row T) {
 	check(ctx, o.fn)

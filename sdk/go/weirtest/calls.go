@@ -161,7 +161,7 @@ func (h *Harness) encode(b *batch) (frame []byte, slots []*keyState) {
 		return body
 	}
 	var sections []section
-	var rowSlots, causes, times []byte
+	var rowSlots, causes, times, kinds []byte
 	known := map[string]uint32{}
 	slotOf := func(values []any) uint32 {
 		id, k := h.keyOf(values)
@@ -183,6 +183,7 @@ func (h *Harness) encode(b *batch) (frame []byte, slots []*keyState) {
 				columns[i] = append(columns[i], v)
 			}
 			times = le.AppendUint64(times, uint64(r.time))
+			kinds = append(kinds, byte(r.kind))
 			if keyed {
 				var key []any
 				for _, k := range in.Key {
@@ -192,6 +193,9 @@ func (h *Harness) encode(b *batch) (frame []byte, slots []*keyState) {
 			}
 		}
 		sections = append(sections, section{id: 2, index: uint32(b.input), must: true, body: must(encodeBlock(in.cols, columns, len(b.rows)))}, section{id: 5, body: times})
+		if h.changelog() {
+			sections = append(sections, section{id: 9, must: true, body: kinds})
+		}
 		if keyed {
 			sections = append(sections, section{id: 4, must: true, body: rowSlots})
 		}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 	"unicode/utf8"
+
+	weir "github.com/weirstream/weir/sdk/go"
 )
 
 var (
@@ -60,7 +62,10 @@ func (h *Harness) takeOutput(b *batch, sections []section, s section, consumed i
 	if err != nil {
 		return fmt.Errorf("output %s: %w", out.Name, err)
 	}
-	causeBytes, timeBytes := find(sections, 4, s.index), find(sections, 5, s.index)
+	causeBytes, timeBytes, kinds := find(sections, 4, s.index), find(sections, 5, s.index), find(sections, 6, s.index)
+	if kinds != nil && (len(kinds) != rows || !h.changelog()) {
+		return fmt.Errorf("output %s: %d rows with %d row kinds", out.Name, rows, len(kinds))
+	}
 	if len(causeBytes) != 4*rows || timeBytes != nil && len(timeBytes) != 8*rows {
 		return fmt.Errorf("output %s: %d rows with %d bytes of causes and %d of times", out.Name, rows, len(causeBytes), len(timeBytes))
 	}
@@ -89,6 +94,9 @@ func (h *Harness) takeOutput(b *batch, sections []section, s section, consumed i
 		}
 		if at != noTime {
 			row.Time = time.UnixMicro(at).UTC()
+		}
+		if kinds != nil {
+			row.Kind = weir.RowKind(kinds[i])
 		}
 		h.outputs[s.index] = append(h.outputs[s.index], row)
 	}

@@ -7,11 +7,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	weir "github.com/weirstream/weir/sdk/go"
 	"github.com/weirstream/weir/sdk/go/internal/guest"
 )
 
@@ -57,6 +59,7 @@ type Harness struct {
 type Row struct {
 	Values []any
 	Time   time.Time // the zero time: none
+	Kind   weir.RowKind
 }
 
 // Failure is a row or firing that failed, by an error or a panic.
@@ -71,6 +74,7 @@ type queued struct {
 	input  int
 	values []any
 	time   int64
+	kind   weir.RowKind
 }
 
 // function is the part of the manifest that belongs to one function.
@@ -281,8 +285,22 @@ func (h *Harness) SendAt(input string, at time.Time, rows ...any) {
 	}
 }
 
+// SendKind queues rows of a changelog, for a function that is declared with weir.Changelog.
+func (h *Harness) SendKind(input string, kind weir.RowKind, rows ...any) {
+	h.t.Helper()
+	if !h.changelog() && kind != weir.Insert {
+		h.t.Fatalf("send %s to %s: function %s is declared without weir.Changelog, so a host gives it plain rows only", kind, input, h.fn.Name)
+	}
+	for _, row := range rows {
+		h.Send(input, row)
+		h.pending[len(h.pending)-1].kind = kind
+	}
+}
+
+func (h *Harness) changelog() bool { return slices.Contains(h.fn.Requires, "changelog") }
+
 func (h *Harness) queue(input int, values []any, at int64) {
-	h.pending = append(h.pending, queued{input, values, at})
+	h.pending = append(h.pending, queued{input: input, values: values, time: at})
 }
 
 func (h *Harness) input(name string) int {

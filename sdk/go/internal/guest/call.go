@@ -39,7 +39,8 @@ type Output struct {
 	Rows    Rows
 	Causes  []uint32
 	Times   []int64
-	Timed   bool // a time was set that is not the cause's own
+	Timed   bool    // a time was set that is not the cause's own
+	Kinds   []uint8 // with the capability changelog; nil until a row is no insert
 }
 
 // Rows is the typed half of an output.
@@ -82,6 +83,7 @@ type Call struct {
 	slots            []uint32
 	times            []int64
 	causes           []byte
+	kinds            []byte
 	sized            []*State
 	writes           []record.Write
 	timers           []timerOp
@@ -99,6 +101,14 @@ func (c *Call) Begin(i uint32) {
 	if c.times != nil {
 		c.Time = c.times[i]
 	}
+}
+
+// Kind is what the row being handled does to the changelog it is part of.
+func (c *Call) Kind() uint8 {
+	if int(c.Row) >= len(c.kinds) {
+		return abi.RowInsert
+	}
+	return c.kinds[c.Row]
 }
 
 // Quiet says that a cause which returned no error needs nothing more: no fault, no value to measure, room for output.
@@ -184,6 +194,7 @@ func (c *Call) rollback() {
 			n--
 		}
 		o.Causes, o.Times = o.Causes[:n], o.Times[:n]
+		o.Kinds = o.Kinds[:min(n, len(o.Kinds))]
 		o.Rows.Truncate(n)
 	}
 	n := len(c.timers)

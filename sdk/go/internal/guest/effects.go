@@ -8,7 +8,7 @@ const defaultMaxOutput = 8 << 20
 
 // effects writes the answer.
 func (c *Call) effects() []byte {
-	c.out.Reset(abi.KindEffects, 3+3*len(c.Fn.Outputs)+len(c.Fn.States))
+	c.out.Reset(abi.KindEffects, 3+4*len(c.Fn.Outputs)+len(c.Fn.States))
 	var result [abi.ResultSize]byte
 	le.PutUint32(result[:], c.consumed)
 	le.PutUint32(result[4:], c.status)
@@ -45,6 +45,12 @@ func (c *Call) output(index uint32, o *Output) {
 	if o.Timed {
 		c.out.Begin(abi.SectionOutputTimes, must, index)
 		copy(i64s(c.out.Grow(8*len(o.Times))), o.Times)
+		c.out.End()
+	}
+	if len(o.Kinds) > 0 {
+		c.out.Begin(abi.SectionOutputKinds, must, index)
+		at := copy(c.out.Grow(len(o.Causes)), o.Kinds)
+		clear(c.out.From(c.out.Len() - (len(o.Causes) - at))) // the rest are inserts
 		c.out.End()
 	}
 }

@@ -24,7 +24,7 @@ func bits(ids ...int) (known uint64) {
 var (
 	knownDescribe = bits(abi.SectionParams)
 	knownOpen     = bits(abi.SectionFunction, abi.SectionConfig, abi.SectionCapabilities, abi.SectionSchemas, abi.SectionAsset)
-	knownCall     = bits(abi.SectionCall, abi.SectionRows, abi.SectionCauses, abi.SectionSlots, abi.SectionTimes, abi.SectionKeys, abi.SectionState, abi.SectionMeta)
+	knownCall     = bits(abi.SectionCall, abi.SectionRows, abi.SectionCauses, abi.SectionSlots, abi.SectionTimes, abi.SectionKeys, abi.SectionState, abi.SectionMeta, abi.SectionKinds)
 )
 
 // Instance is one instance of a module: what was opened in it.

@@ -34,7 +34,7 @@ func (c *Call) begin(o *opened, data []byte) error {
 	c.timers = c.timers[:0]
 	c.Arena.Reset()
 	for _, out := range c.Fn.Outputs {
-		out.Causes, out.Times, out.Timed = out.Causes[:0], out.Times[:0], false
+		out.Causes, out.Times, out.Timed, out.Kinds = out.Causes[:0], out.Times[:0], false, out.Kinds[:0]
 		out.Rows.Truncate(0)
 	}
 	if err := c.beginRows(); err != nil {
@@ -45,7 +45,7 @@ func (c *Call) begin(o *opened, data []byte) error {
 
 // beginRows finds the rows, their slots and times, and the causes.
 func (c *Call) beginRows() error {
-	c.slots, c.times, c.causes, c.HasMeta = nil, nil, nil, false
+	c.slots, c.times, c.causes, c.kinds, c.HasMeta = nil, nil, nil, nil, false
 	c.input = -1
 	rows := 0
 	err := c.frame.Each(abi.SectionRows, func(index uint32, body []byte) error {
@@ -82,6 +82,16 @@ func (c *Call) beginRows() error {
 	if body, ok := c.frame.Find(abi.SectionTimes, 0); ok {
 		if c.times = i64s(body); len(c.times) < rows {
 			return errors.New("the times section is short")
+		}
+	}
+	if body, ok := c.frame.Find(abi.SectionKinds, 0); ok {
+		if c.kinds = body; len(body) < rows {
+			return errors.New("the kinds section is short")
+		}
+		for _, kind := range body {
+			if kind > abi.RowDelete {
+				return errors.New("a row of kind " + strconv.Itoa(int(kind)) + ", which is newer than this module: upgrade the guest")
+			}
 		}
 	}
 	if body, ok := c.frame.Find(abi.SectionMeta, 0); ok && len(body) > 0 {
