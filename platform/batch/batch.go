@@ -164,7 +164,7 @@ func (b *Batch) View() *Batch {
 
 // Select gives a selection of n rows to write to, backed by the batch's own memory.
 func (b *Batch) Select(n int) []int32 {
-	if cap(b.sel) < n {
+	if b.sel == nil || cap(b.sel) < n { // no rows at all is a selection too, and not nil
 		b.sel = make([]int32, n, roundUp(n))
 	}
 	b.Sel = b.sel[:n]

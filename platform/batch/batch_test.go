@@ -97,3 +97,15 @@ func BenchmarkViewSelectRelease(b *testing.B) {
 	}
 	parent.Release()
 }
+
+func TestASelectionOfNoRowsMeansNoRows(t *testing.T) {
+	b := NewBuilder(schema.MustParse("n:int64"))
+	b.Column(0).AppendInt64(1)
+	b.EndRow(0)
+	v := b.Finish("", 0).View()
+	defer v.Release()
+	v.sel = nil // as in a batch that never had a selection
+	if v.Select(0); v.Len() != 0 {
+		t.Errorf("%d rows are meant", v.Len())
+	}
+}

@@ -61,7 +61,8 @@ func NewHub(o Options) *Hub {
 
 // Open lets the channels of an attempt in from now on, and no more those of an
 // earlier attempt of the same pipeline. failed is told, once for each connection,
-// when one breaks before all its channels have ended; it must not wait for close.
+// when one breaks before all its channels have ended, or before it is sure which
+// they are; it must not wait for close.
 // close cuts the connections and returns when nothing touches the inboxes any more.
 func (h *Hub) Open(a Attempt, inlets map[Channel]Inlet, failed func(error)) (close func()) {
 	now := &attempt{id: a, inlets: inlets, failed: failed, conns: map[net.Conn]struct{}{}, taken: map[Channel]bool{}}
@@ -120,6 +121,25 @@ func (a *attempt) end() {
 	}
 	a.mu.Unlock()
 	a.running.Wait()
+}
+
+// take gives a channel to a connection, once.
+func (a *attempt) take(c Channel) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.taken[c] {
+		return false
+	}
+	a.taken[c] = true
+	return true
+}
+
+// allTaken tells whether every channel has been opened. One that has not may have
+// been about to, by a connection that broke.
+func (a *attempt) allTaken() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.taken) == len(a.inlets)
 }
 
 // Close ends every attempt and lets no other in.

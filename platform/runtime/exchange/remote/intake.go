@@ -59,8 +59,8 @@ func (in *intake) run() error {
 		in.refuse(err)
 	}
 	cut(in.conn)
-	if in.open == 0 && !errors.Is(err, ErrProtocol) {
-		return nil // nothing is missing: either all ended, or none was opened
+	if in.open == 0 && in.attempt.allTaken() && !errors.Is(err, ErrProtocol) {
+		return nil // nothing is missing
 	}
 	return lost(err)
 }
@@ -109,11 +109,7 @@ func (in *intake) onOpen(fr *frames, h *frame.ExchangeHeader) error {
 	case o.fingerprint != inlet.Schema.Fingerprint():
 		return fmt.Errorf("%w: channel %s has columns %s (%016x) here, the sender's are %016x", ErrProtocol, o.channel, inlet.Schema, inlet.Schema.Fingerprint(), o.fingerprint)
 	}
-	a.mu.Lock()
-	taken := a.taken[o.channel]
-	a.taken[o.channel] = true
-	a.mu.Unlock()
-	if taken {
+	if !a.take(o.channel) {
 		return fmt.Errorf("%w: channel %s is opened twice", ErrProtocol, o.channel)
 	}
 	f := &feed{intake: in, number: h.Channel, name: o.channel, schema: inlet.Schema}
