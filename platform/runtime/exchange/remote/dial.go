@@ -79,9 +79,5 @@ func (d *Dialer) dial(ctx context.Context, address string, to uint64, a Attempt)
 	if d.options.wrap != nil {
 		conn = d.options.wrap(conn)
 	}
-	l := &Link{conn: conn, attempt: a, to: to, wake: make(chan struct{}, 1), down: make(chan struct{})}
-	l.running.Add(2)
-	go l.write()
-	go l.read()
-	return l, nil
+	return newLink(conn, a, to), nil
 }

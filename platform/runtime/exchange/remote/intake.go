@@ -54,11 +54,14 @@ func (in *intake) run() error {
 	teller.Go(func() { in.tell(stop) })
 	err := in.read()
 	close(stop)
+	if !errors.Is(err, ErrProtocol) {
+		cut(in.conn) // and the teller writes no more
+	}
 	teller.Wait()
 	if errors.Is(err, ErrProtocol) {
 		in.refuse(err)
+		cut(in.conn)
 	}
-	cut(in.conn)
 	if in.open == 0 && in.attempt.allTaken() && !errors.Is(err, ErrProtocol) {
 		return nil // nothing is missing
 	}

@@ -32,6 +32,14 @@ type Link struct {
 	closing bool
 }
 
+func newLink(conn net.Conn, a Attempt, to uint64) *Link {
+	l := &Link{conn: conn, attempt: a, to: to, wake: make(chan struct{}, 1), down: make(chan struct{})}
+	l.running.Add(2)
+	go l.write()
+	go l.read()
+	return l
+}
+
 // Channel opens a channel. One goroutine sends on it.
 func (l *Link) Channel(c Channel, s *schema.Schema) *Outlet {
 	o := &Outlet{link: l, name: c, schema: s, wake: make(chan struct{}, 1)}
