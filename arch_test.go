@@ -42,6 +42,7 @@ var layers = []string{
 	"platform/embednats", "platform/rpc", "platform/cli",
 	"platform/local",
 	"platform/server",
+	"platform/sim",
 	"platform/cmd", "platform/demo", "platform/bench", "platform/e2e", "platform/chaos",
 }
 
