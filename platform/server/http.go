@@ -9,6 +9,7 @@ import (
 
 	"github.com/weirstream/weir/platform/metrics"
 	"github.com/weirstream/weir/platform/rpc"
+	"github.com/weirstream/weir/platform/runtime/exchange/remote"
 )
 
 // Limits of the HTTP port.
@@ -21,6 +22,9 @@ const (
 // and what the processes of a cluster say to each other.
 func (s *Server) serve() error {
 	mux := http.NewServeMux()
+	if s.hub != nil {
+		mux.HandleFunc("GET "+remote.Path, s.exchange)
+	}
 	switch {
 	case s.node != nil:
 		api := rpc.New(rpc.Deps{

@@ -24,6 +24,9 @@ func (s *Server) lead(ctx, running context.Context) error {
 	s.desk = cluster.NewDesk(cluster.DeskOptions{Node: s.node, Scheduler: s.controller, About: s.aboutCluster, Lines: s.takeLines, Clock: s.options.Clock})
 	s.controller.SetWorkers(s.desk)
 	s.services()
+	if s.options.has(RoleWorker) {
+		s.engage()
+	}
 	if err := s.node.Ready(ctx); err != nil {
 		return fmt.Errorf("wait for a leader: %w", err)
 	}

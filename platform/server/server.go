@@ -21,6 +21,7 @@ import (
 	"github.com/weirstream/weir/platform/logbook"
 	"github.com/weirstream/weir/platform/modules"
 	"github.com/weirstream/weir/platform/pipelines"
+	"github.com/weirstream/weir/platform/runtime/exchange/remote"
 	"github.com/weirstream/weir/platform/server/agent"
 	"github.com/weirstream/weir/platform/server/controller"
 	"github.com/weirstream/weir/platform/storage/blob"
@@ -53,6 +54,7 @@ type Server struct {
 	about      cluster.Joined         // what the controllers told a process that is none
 	agent      *agent.Agent           // of a worker
 	session    *cluster.Session       // of a worker
+	hub        *remote.Hub            // of a worker: where records of other workers arrive
 	topics     *topics.Service
 	pipelines  *pipelines.Service
 	logs       *logbook.Book
@@ -122,6 +124,9 @@ func (s *Server) start(ctx context.Context) error {
 		}
 	}
 	s.keepTLS(running)
+	if s.agent == nil && s.options.has(RoleWorker) {
+		s.engage()
+	}
 	// Other processes may have to be answered before they answer: the port opens first.
 	if err := s.serve(); err != nil {
 		return err
@@ -309,6 +314,9 @@ func (s *Server) Close() error {
 	s.tasks.Wait()
 	if s.agent != nil {
 		s.agent.Close()
+	}
+	if s.hub != nil {
+		s.hub.Close()
 	}
 	if s.topics != nil {
 		errs = append(errs, s.topics.Close())
