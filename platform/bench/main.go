@@ -29,6 +29,7 @@ var scenarios = []scenario{
 	{"records", "exactly once into a topic of one record a message", runRecords},
 	{"allocs", "who allocates in a flow's steady state", runAllocs},
 	{"frame", "guests against the same function compiled natively, behind the same calls", runFrame},
+	{"exchange", "records to another process, against a task of this one and a bare connection", runExchange},
 	{"latency", "20,000 records a second, from publishing to reading", runLatency},
 	{"checkpoint", "a million keys, a tenth of them dirty every second", runCheckpoint},
 	{"process", "start, idle and restart of a real process", runProcess},
