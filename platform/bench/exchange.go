@@ -27,6 +27,7 @@ const (
 	exchangeSchema   = "key:int64,amount:int64,pad:binary"
 	exchangePad      = 84 // which makes a row of 100 B, besides its offset, time and hash
 	exchangeRows     = 1024
+	exchangeFewRows  = 64 // of a batch that was dealt out among 16 tasks
 	exchangeChannels = 2
 	exchangePeer     = "WEIR_BENCH_EXCHANGE_PEER" // set: this process is the receiver
 	peerSays         = "peer "
@@ -36,6 +37,7 @@ const (
 // way is one manner of getting batches to somewhere else.
 type way struct {
 	name string
+	rows int // of a whole batch
 	// scattered: each channel gets every other row, as a keyed edge deals them out.
 	scattered bool
 	run       func(ctx context.Context, p *peer, batches [exchangeChannels]*batch.Batch, n int) (there time.Duration, err error)
@@ -52,15 +54,17 @@ func runExchange(ctx context.Context, c *config) error {
 		return err
 	}
 	ways := []way{
-		{"bare TCP, the same bytes", false, bareTCP},
-		{"local", false, throughLocal},
-		{"remote, whole batches", false, throughRemote},
-		{"remote, scattered", true, throughRemote},
+		{"bare TCP, the same bytes", exchangeRows, false, bareTCP},
+		{"local", exchangeRows, false, throughLocal},
+		{"remote, whole batches", exchangeRows, false, throughRemote},
+		{"remote, scattered", exchangeRows, true, throughRemote},
+		{"bare TCP, small writes", exchangeFewRows, false, bareTCP},
+		{"remote, small batches", exchangeFewRows, false, throughRemote},
 	}
 	figures := make([][3][]float64, len(ways)) // records a second, ns here, ns there
 	for range max(c.rounds, 3) {
 		for i, w := range ways { // in turns, so that all see the same machine
-			batches := exchangeBatches(w.scattered)
+			batches := exchangeBatches(w.rows, w.scattered)
 			n := c.records / batches[0].Len() / exchangeChannels
 			records := float64(n * exchangeChannels * batches[0].Len())
 			began, busy := time.Now(), cpu()
@@ -77,18 +81,17 @@ func runExchange(ctx context.Context, c *config) error {
 		}
 	}
 	for i, w := range ways {
-		here, there := median(figures[i][1]), median(figures[i][2])
-		fmt.Printf("%-26s %5.2f M records/s   CPU a record: %4.0f ns here, %4.0f ns there, so %4.1f M/s on two cores\n",
-			w.name, median(figures[i][0])/1e6, here, there, 1e3/max(here, there, 1))
+		fmt.Printf("%-25s %7.1f M records/s   CPU a record: %5.1f ns here, %5.1f ns there\n",
+			w.name, median(figures[i][0])/1e6, median(figures[i][1]), median(figures[i][2]))
 	}
 	return p.stop()
 }
 
 // exchangeBatches makes what is sent, again and again, by channel.
-func exchangeBatches(scattered bool) (out [exchangeChannels]*batch.Batch) {
+func exchangeBatches(rows int, scattered bool) (out [exchangeChannels]*batch.Batch) {
 	b := batch.NewBuilder(schema.MustParse(exchangeSchema))
 	pad := make([]byte, exchangePad)
-	for i := range exchangeRows {
+	for i := range rows {
 		b.Column(0).AppendInt64(int64(i))
 		b.Column(1).AppendInt64(int64(i))
 		b.Column(2).AppendBytes(pad)
@@ -99,7 +102,7 @@ func exchangeBatches(scattered bool) (out [exchangeChannels]*batch.Batch) {
 	for c := range out {
 		out[c] = whole.Retain().View()
 		if scattered {
-			sel := out[c].Select(exchangeRows / exchangeChannels)
+			sel := out[c].Select(rows / exchangeChannels)
 			for i := range sel {
 				sel[i] = int32(i*exchangeChannels + c)
 			}
@@ -181,7 +184,7 @@ func throughRemote(ctx context.Context, p *peer, batches [exchangeChannels]*batc
 // bareTCP writes as many bytes as the exchange would, in writes as large.
 func bareTCP(ctx context.Context, p *peer, batches [exchangeChannels]*batch.Batch, n int) (time.Duration, error) {
 	rowBytes := 8 + 8 + 4 + exchangePad + 8 + 8
-	block := make([]byte, exchangeRows*rowBytes)
+	block := make([]byte, batches[0].Len()*rowBytes)
 	if _, err := p.ask("bare %d", len(block)); err != nil {
 		return 0, err
 	}

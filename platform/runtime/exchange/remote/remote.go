@@ -77,7 +77,7 @@ const (
 	MaxRemembered = 4096
 
 	maxRefusalBytes = 1 << 10
-	readAhead       = 4 << 10  // small frames share a read; the bulk of a large one goes straight to its place
+	readAhead       = 32 << 10 // small frames share a read; the bulk of a large one goes straight to its place
 	coalesceBytes   = 4 << 10  // frames up to it are copied together, larger ones written from where they are
 	scratchBytes    = 64 << 10 // of frames copied together
 )
