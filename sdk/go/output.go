@@ -51,7 +51,7 @@ func output[T any](f *Function, name string) *Output[T] {
 	if cols != nil {
 		o.mutable, o.decimals = cols.Mutable, cols.HasDecimals()
 	}
-	if cols != nil && !cols.Mutable && !slices.Contains(cols.Kinds, wire.Utf8) {
+	if cols != nil && !cols.Mutable && !cols.Nested && !slices.Contains(cols.Kinds, wire.Utf8) {
 		o.fixed = perRow + cols.Size(unsafe.Pointer(new(T)))
 	}
 	f.fn.AddOutput(o.out)

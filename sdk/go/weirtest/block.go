@@ -10,7 +10,7 @@ import (
 )
 
 // A value of a column is nil, bool, int64 (all integers, date32 days, timestamp microseconds), float64 (both floats), string, []byte, *big.Int (a decimal's unscaled number)
-// or, for map<utf8,binary>, map[string][]byte.
+// or, for map<utf8,binary>, map[string][]byte. A list is []any, a struct map[string]any, another map []entry in the order of its keys.
 
 var le = binary.LittleEndian
 
@@ -77,8 +77,11 @@ func encodeColumn(nodes []nodeBytes, t typ, values []any) ([]nodeBytes, error) {
 			}
 		}
 	}
-	if t.name == "map" {
+	switch {
+	case t.isHeaders():
 		return encodeHeaders(nodes, n, values)
+	case t.name == "list" || t.name == "map" || t.name == "struct":
+		return encodeNested(nodes, n, t, values)
 	}
 	if len(values) == 0 {
 		return append(nodes, n), nil // offset 0 for all buffers
@@ -251,6 +254,9 @@ func (r *blockReader) column(t typ) ([]any, error) {
 	text := r.data[bytesAt : bytesAt+size]
 	values := make([]any, length)
 	var keys, contents []any
+	if t.name == "list" || t.name == "struct" || t.name == "map" && !t.isHeaders() {
+		return r.nested(t, length, valid, body)
+	}
 	if t.name == "map" {
 		r.node++
 		var err error

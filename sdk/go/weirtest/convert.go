@@ -21,7 +21,7 @@ func toValues(cols []column, row any) ([]any, error) {
 	if v.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("a row is a struct, not a %T", row)
 	}
-	if err := collect(v, "", found); err != nil {
+	if err := collect(v, "", cols, found); err != nil {
 		return nil, err
 	}
 	values := make([]any, len(cols))
@@ -30,20 +30,28 @@ func toValues(cols []column, row any) ([]any, error) {
 		if !ok {
 			return nil, fmt.Errorf("%T has no field for column %s", row, c.name)
 		}
-		if d, ok := x.(weir.Decimal); ok {
-			scaled, ok := d.Rescale(uint8(c.typ.scale))
-			if !ok {
-				return nil, fmt.Errorf("column %s: %s loses digits", c.name, d)
-			}
-			n, _ := new(big.Int).SetString(strings.Replace(scaled.String(), ".", "", 1), 10)
-			x = n
+		var err error
+		if values[i], err = scalar(c.typ, x); err != nil {
+			return nil, fmt.Errorf("column %s: %w", c.name, err)
 		}
-		if x == nil && !c.typ.null && c.typ.name == "binary" {
-			x = []byte{}
-		}
-		values[i] = x
 	}
 	return values, nil
+}
+
+// scalar fits a value to its type: decimals to their scale, and no bytes are empty bytes where null may not be.
+func scalar(t typ, x any) (any, error) {
+	if d, ok := x.(weir.Decimal); ok {
+		scaled, ok := d.Rescale(uint8(t.scale))
+		if !ok {
+			return nil, fmt.Errorf("%s loses digits", d)
+		}
+		n, _ := new(big.Int).SetString(strings.Replace(scaled.String(), ".", "", 1), 10)
+		return n, nil
+	}
+	if x == nil && !t.null && t.name == "binary" {
+		return []byte{}, nil
+	}
+	return x, nil
 }
 
 // columnName is the name a field's column has, and whether its fields stand on their own.
@@ -62,7 +70,7 @@ func isNull(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct && t.PkgPath() == reflect.TypeFor[weir.Raw]().PkgPath() && strings.HasPrefix(t.Name(), "Null[")
 }
 
-func collect(v reflect.Value, prefix string, found map[string]any) error {
+func collect(v reflect.Value, prefix string, cols []column, found map[string]any) error {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		name, inline, skip := columnName(f)
@@ -70,6 +78,14 @@ func collect(v reflect.Value, prefix string, found map[string]any) error {
 			continue
 		}
 		fv := v.Field(i)
+		if at := indexOf(cols, prefix+name); at >= 0 && len(cols[at].typ.fields) > 0 && f.Type != reflect.TypeFor[weir.Headers]() {
+			x, err := toNested(cols[at].typ, fv)
+			if err != nil {
+				return fmt.Errorf("field %s: %w", f.Name, err)
+			}
+			found[prefix+name] = x
+			continue
+		}
 		switch {
 		case isNull(f.Type):
 			if !fv.Field(1).Bool() {
@@ -88,7 +104,7 @@ func collect(v reflect.Value, prefix string, found map[string]any) error {
 			if inline {
 				under = prefix
 			}
-			if err := collect(fv, under, found); err != nil {
+			if err := collect(fv, under, cols, found); err != nil {
 				return err
 			}
 			continue
@@ -151,6 +167,12 @@ func spread(v reflect.Value, prefix string, byName map[string]any, types map[str
 			continue
 		}
 		fv := v.Field(i)
+		if t, ok := types[prefix+name]; ok && len(t.fields) > 0 && f.Type != reflect.TypeFor[weir.Headers]() {
+			if err := fromNested(byName[prefix+name], t, fv); err != nil {
+				return fmt.Errorf("field %s: %w", f.Name, err)
+			}
+			continue
+		}
 		if f.Type.Kind() == reflect.Struct && !scalarStructs[f.Type] && !isNull(f.Type) {
 			under := prefix + name + "."
 			if inline {

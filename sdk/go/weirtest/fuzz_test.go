@@ -6,6 +6,7 @@ import (
 	"testing"
 	"unsafe"
 
+	weir "github.com/weirstream/weir/sdk/go"
 	"github.com/weirstream/weir/sdk/go/internal/guest"
 	"github.com/weirstream/weir/sdk/go/internal/record"
 	"github.com/weirstream/weir/sdk/go/internal/wire"
@@ -50,6 +51,86 @@ func FuzzCall(f *testing.F) {
 				t.Error(err)
 			}
 		})
+	})
+}
+
+type fuzzedNested struct {
+	L vectorList
+	P vectorPoint
+	M map[int32]*[]byte
+	S []struct {
+		A weir.Decimal `weir:"a,decimal(9,2)"`
+		B []bool
+	}
+}
+
+// FuzzNestedColumns reads damaged lists, structs and maps. What is read is written to something that is read as the same.
+func FuzzNestedColumns(f *testing.F) {
+	cols, err := record.ColumnsOf(reflect.TypeFor[fuzzedNested]())
+	if err != nil {
+		f.Fatal(err)
+	}
+	parsed, err := parseSchema(cols.Text())
+	if err != nil {
+		f.Fatal(err)
+	}
+	row := fuzzedNested{M: map[int32]*[]byte{1: nil, 2: {'x'}}}
+	row.S = append(row.S, struct {
+		A weir.Decimal `weir:"a,decimal(9,2)"`
+		B []bool
+	}{weir.NewDecimal(150, 2), []bool{true, false}})
+	values, err := toValues(parsed, row)
+	if err != nil {
+		f.Fatal(err)
+	}
+	columns := make([][]any, len(values))
+	for i, v := range values {
+		columns[i] = []any{v, v}
+	}
+	block, err := encodeBlock(parsed, columns, 2)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(block)
+	load := func(data []byte) (rows []fuzzedNested, ok bool) {
+		var b wire.Block
+		if b.Parse(aligned(data), cols.Kinds) != nil || b.Rows < 1 || b.Rows > 100 {
+			return nil, false
+		}
+		rows = make([]fuzzedNested, b.Rows)
+		return rows, cols.Load(unsafe.Pointer(&rows[0]), unsafe.Sizeof(rows[0]), &b, 0, b.Rows) == nil
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		rows, ok := load(data)
+		if !ok {
+			return
+		}
+		for i := range rows {
+			if cols.Check(unsafe.Pointer(&rows[i])) != nil {
+				return // more digits than the column has
+			}
+		}
+		var out wire.Builder
+		out.Reset(1, 1)
+		out.Begin(2, 1, 0)
+		cols.Store(&out, unsafe.Pointer(&rows[0]), unsafe.Sizeof(rows[0]), len(rows))
+		out.End()
+		sections, err := decodeContainer(1, out.Finish())
+		if err != nil {
+			t.Fatal(err)
+		}
+		written := find(sections, 2, 0)
+		size := 0
+		for i := range rows {
+			size += cols.Size(unsafe.Pointer(&rows[i]))
+		}
+		if overhead := 16 + 24*len(cols.Kinds) + 24*len(cols.Kinds); len(written) > size+overhead {
+			t.Errorf("%d bytes, the bound is %d", len(written), size+overhead)
+		}
+		again, ok := load(written)
+		if !ok || !reflect.DeepEqual(again, rows) {
+			t.Errorf("%v is read again as %v, %v", rows, again, ok)
+		}
 	})
 }
 

@@ -2,10 +2,13 @@ package weirtest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,7 +73,7 @@ func fromJSON(t typ, text json.RawMessage) (any, error) {
 		}
 		return r.Num(), nil
 	case "list", "struct", "map":
-		return nil, fmt.Errorf("golden files carry no %s", t.name)
+		return nestedFromJSON(t, text, wrong)
 	}
 	n, err := strconv.ParseInt(string(text), 10, 64)
 	if bits := 8 * widths[t.name]; err != nil || n>>(bits-1) != n>>63 {
@@ -105,6 +108,109 @@ func appendJSON(b []byte, t typ, v any) []byte {
 			return appendText(b, time.Unix(x*86400, 0).UTC().Format(time.DateOnly))
 		}
 		return strconv.AppendInt(b, x, 10)
+	}
+	return appendNestedJSON(b, t, v)
+}
+
+// nestedFromJSON reads a list as an array, a struct and a map as objects; a map's keys are the texts of its key type.
+func nestedFromJSON(t typ, text json.RawMessage, wrong error) (any, error) {
+	if t.name == "list" {
+		var items []json.RawMessage
+		if json.Unmarshal(text, &items) != nil {
+			return nil, wrong
+		}
+		list := []any{}
+		for _, item := range items {
+			x, err := fromJSON(t.fields[0].typ, item)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, x)
+		}
+		return list, nil
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(text, &members) != nil {
+		return nil, wrong
+	}
+	if t.name == "struct" {
+		fields := map[string]any{}
+		for _, f := range t.fields {
+			x, err := fromJSON(f.typ, members[f.name])
+			if err != nil {
+				return nil, fmt.Errorf("field %s: %w", f.name, err)
+			}
+			fields[f.name] = x
+		}
+		return fields, nil
+	}
+	entries, headers := []entry{}, map[string][]byte{}
+	for name, member := range members {
+		key, err := any(name), error(nil)
+		if t.fields[0].typ.name != "utf8" {
+			key, err = fromJSON(t.fields[0].typ, json.RawMessage(name))
+		}
+		if err != nil {
+			return nil, err
+		}
+		value, err := fromJSON(t.fields[1].typ, member)
+		if err != nil {
+			return nil, err
+		}
+		if bytes, ok := value.([]byte); ok {
+			headers[name] = bytes
+		}
+		entries = append(entries, entry{key, value})
+	}
+	if t.isHeaders() {
+		return headers, nil
+	}
+	slices.SortFunc(entries, func(a, b entry) int {
+		if x, ok := a.key.(int64); ok {
+			return cmp.Compare(x, b.key.(int64))
+		}
+		return strings.Compare(a.key.(string), b.key.(string))
+	})
+	return entries, nil
+}
+
+func appendNestedJSON(b []byte, t typ, v any) []byte {
+	first := true
+	comma := func() {
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+	}
+	switch x := v.(type) {
+	case []any:
+		b = append(b, '[')
+		for _, item := range x {
+			comma()
+			b = appendJSON(b, t.fields[0].typ, item)
+		}
+		return append(b, ']')
+	case map[string]any:
+		b = append(b, '{')
+		for _, f := range t.fields {
+			comma()
+			b = appendJSON(append(appendText(b, f.name), ':'), f.typ, x[f.name])
+		}
+		return append(b, '}')
+	case []entry:
+		b = append(b, '{')
+		for _, e := range x {
+			comma()
+			b = appendJSON(append(appendText(b, fmt.Sprint(e.key)), ':'), t.fields[1].typ, e.value)
+		}
+		return append(b, '}')
+	case map[string][]byte:
+		b = append(b, '{')
+		for _, k := range slices.Sorted(maps.Keys(x)) {
+			comma()
+			b = appendJSON(append(appendText(b, k), ':'), t.fields[1].typ, x[k])
+		}
+		return append(b, '}')
 	}
 	return append(b, fmt.Sprint(v)...)
 }

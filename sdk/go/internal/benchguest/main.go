@@ -168,3 +168,31 @@ func init() {
 		return nil
 	})
 }
+
+// Place is a struct within a column.
+type Place struct {
+	Name string
+	Lat  weir.Null[float64]
+}
+
+// Trip has columns of each nested kind.
+type Trip struct {
+	ID    int64
+	Stops []Place
+	Home  *Place
+	Tags  []string           `weir:"tags,null"`
+	Costs map[string]float64 // by currency
+}
+
+var _ = weir.Map("nest", func(t *Trip) (Trip, error) {
+	out := *t
+	out.Stops = append([]Place{{Name: "start"}}, t.Stops...)
+	if t.Home != nil {
+		out.Home = &Place{Name: strings.ToUpper(t.Home.Name), Lat: t.Home.Lat}
+	}
+	out.Costs = map[string]float64{}
+	for currency, cost := range t.Costs {
+		out.Costs[currency] = 2 * cost
+	}
+	return out, nil
+})

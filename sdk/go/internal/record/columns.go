@@ -22,13 +22,14 @@ type column struct {
 	node   int          // its first node in the block
 	elem   reflect.Type // byPointer: what it points to
 	spares reflect.Value
+	nested *nested // a list, struct or map; it knows its nulls itself
 }
 
 // Columns is how one Go struct lies over columns.
 type Columns struct {
 	Type    reflect.Type
 	Kinds   []wire.Kind // nodes, in preorder
-	Nested  bool        // has map columns
+	Nested  bool        // has list, struct or map columns
 	Mutable bool        // a copied struct shares memory with its original
 	columns []column
 
@@ -87,7 +88,7 @@ func (c *Columns) add(t reflect.Type, off uintptr, prefix string, level int) err
 				mode = byNil
 			}
 			c.append(column{base: b, name: prefix + o.name, off: off + f.Offset, null: mode, flag: flag, scale: o.scale, elem: inner}, o)
-		case inner.Kind() == reflect.Struct && mode == notNull:
+		case inner.Kind() == reflect.Struct && mode == notNull && !o.whole:
 			under := prefix + o.name + "."
 			if _, tagged := f.Tag.Lookup("weir"); f.Anonymous && !tagged {
 				under = prefix
@@ -95,9 +96,15 @@ func (c *Columns) add(t reflect.Type, off uintptr, prefix string, level int) err
 			if err := c.add(inner, off+f.Offset, under, level+1); err != nil {
 				return err
 			}
+		case inner.Kind() == reflect.Struct || inner.Kind() == reflect.Slice || inner.Kind() == reflect.Map:
+			n, err := nestedOf(f.Type, o, level)
+			if err != nil {
+				return errors.New("field " + f.Name + ": " + err.Error())
+			}
+			c.append(column{base: base{kind: n.kind}, name: prefix + o.name, off: off + f.Offset, nested: n}, o)
 		default:
 			return errors.New("field " + f.Name + " of type " + f.Type.String() + " is no column: want bool, a signed integer, a float, string, []byte, time.Time, " +
-				"weir.Date, weir.Decimal, a struct of those, or a pointer to or weir.Null of one")
+				"weir.Date, weir.Decimal, a struct, slice or map of those, or a pointer to or weir.Null of one")
 		}
 	}
 	return nil
@@ -105,6 +112,13 @@ func (c *Columns) add(t reflect.Type, off uintptr, prefix string, level int) err
 
 func (c *Columns) append(col column, o options) {
 	col.node = len(c.Kinds)
+	if col.nested != nil {
+		c.Kinds = col.nested.kinds(c.Kinds)
+		col.text = col.nested.text
+		c.Nested, c.Mutable = true, c.Mutable || col.nested.shares()
+		c.columns = append(c.columns, col)
+		return
+	}
 	c.Kinds = append(c.Kinds, col.kind)
 	if col.headers {
 		c.Kinds = append(c.Kinds, wire.Struct, wire.Utf8, wire.Binary)
@@ -148,8 +162,8 @@ func (c *Columns) Select(names []string) (kinds []wire.Kind, texts []string, err
 			if col.name != name {
 				continue
 			}
-			if col.headers {
-				return nil, nil, errors.New("column " + strconv.Quote(name) + " is a map: keys are scalar columns")
+			if col.headers || col.nested != nil {
+				return nil, nil, errors.New("column " + strconv.Quote(name) + " is " + col.text + ": keys are scalar columns")
 			}
 			kinds = append(kinds, col.kind)
 			texts = append(texts, col.text)

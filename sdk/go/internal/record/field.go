@@ -93,6 +93,7 @@ type options struct {
 	name             string
 	skip             bool
 	null             bool
+	whole            bool // a struct as one column, not flattened
 	id               int
 	precision, scale int
 }
@@ -115,6 +116,8 @@ func parseTag(f reflect.StructField) (options, error) {
 			}
 		case part == "null":
 			o.null = true
+		case part == "struct":
+			o.whole = true
 		case strings.HasPrefix(part, "decimal(") && strings.HasSuffix(part, ")"):
 			p, s, _ := strings.Cut(part[len("decimal("):len(part)-1], ",")
 			var err1, err2 error
@@ -126,7 +129,7 @@ func parseTag(f reflect.StructField) (options, error) {
 		default:
 			id, err := strconv.Atoi(part)
 			if err != nil || id < 1 || id > abi.MaxFieldID {
-				return o, errors.New("field " + f.Name + ": unknown option " + strconv.Quote(part) + " in its weir tag: want null, decimal(p,s) or a field id from 1 to 65535")
+				return o, errors.New("field " + f.Name + ": unknown option " + strconv.Quote(part) + " in its weir tag: want null, struct, decimal(p,s) or a field id from 1 to 65535")
 			}
 			o.id = id
 		}

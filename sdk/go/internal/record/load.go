@@ -20,6 +20,16 @@ func (c *Columns) Load(dst unsafe.Pointer, stride uintptr, block *wire.Block, fr
 		if from+n > src.Length {
 			return errors.New("column " + strconv.Quote(col.name) + " has " + strconv.Itoa(src.Length) + " values of " + strconv.Itoa(block.Rows) + " rows")
 		}
+		if col.nested != nil {
+			field := unsafe.Add(dst, col.off)
+			for row := from; row < from+n; row++ {
+				if !col.nested.load(reflect.NewAt(col.nested.typ, field).Elem(), block, col.node, row) {
+					return errors.New("column " + strconv.Quote(col.name) + " has wrong offsets")
+				}
+				field = unsafe.Add(field, stride)
+			}
+			continue
+		}
 		at, step := unsafe.Add(dst, col.off), stride
 		if col.null == byPointer {
 			at, step = col.spare(n), col.elem.Size()

@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/binary"
 	"errors"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -24,6 +25,9 @@ func (c *Columns) Size(row unsafe.Pointer) int {
 }
 
 func (col *column) size(p unsafe.Pointer) int {
+	if col.nested != nil {
+		return col.nested.size(reflect.NewAt(col.nested.typ, p).Elem())
+	}
 	if col.headers {
 		n := 0
 		for k, v := range *(*Headers)(p) {
@@ -42,6 +46,8 @@ func (c *Columns) measure() {
 	for i := range c.columns {
 		col := &c.columns[i]
 		switch {
+		case col.nested != nil:
+			c.others = append(c.others, i)
 		case col.headers || (col.kind == wire.Utf8 || col.kind == wire.Binary) && col.null == byPointer:
 			c.others = append(c.others, i)
 			c.fixed += 10
@@ -59,6 +65,10 @@ func (c *Columns) Own(row unsafe.Pointer, arena *wire.Arena) {
 	for i := range c.columns {
 		col := &c.columns[i]
 		p := unsafe.Add(row, col.off)
+		if col.nested != nil {
+			col.nested.own(reflect.NewAt(col.nested.typ, p).Elem())
+			continue
+		}
 		if col.null == byPointer {
 			from := *(*unsafe.Pointer)(p)
 			if from == nil {
@@ -120,6 +130,11 @@ func clone[T any](p unsafe.Pointer) unsafe.Pointer {
 func (c *Columns) Check(row unsafe.Pointer) error {
 	for i := range c.columns {
 		col := &c.columns[i]
+		if col.nested != nil {
+			if err := col.nested.check(reflect.NewAt(col.nested.typ, unsafe.Add(row, col.off)).Elem()); err != nil {
+				return errors.New("column " + strconv.Quote(col.name) + ": " + err.Error())
+			}
+		}
 		if col.kind != wire.Decimal {
 			continue
 		}
@@ -145,6 +160,14 @@ func (c *Columns) Store(b *wire.Builder, rows unsafe.Pointer, stride uintptr, n 
 	w := b.Block(n, len(c.Kinds))
 	for i := range c.columns {
 		col := &c.columns[i]
+		if col.nested != nil {
+			values := make([]reflect.Value, n)
+			for row := range values {
+				values[row] = reflect.NewAt(col.nested.typ, unsafe.Add(rows, col.off+uintptr(row)*stride)).Elem()
+			}
+			col.nested.store(&w, values)
+			continue
+		}
 		w.Node(n)
 		if n == 0 {
 			if col.headers {

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"strconv"
 	"unsafe"
 )
@@ -88,6 +89,12 @@ func buffer(data []byte, at uint32, n int) ([]byte, error) {
 
 // IsNull says whether value i is absent.
 func (c *Column) IsNull(i int) bool { return c.Valid != nil && c.Valid[i>>3]>>(i&7)&1 == 0 }
+
+// Span is where the elements of value i of a list or map stand, or false if its offsets are wrong.
+func (c *Column) Span(i int) (from, to int, ok bool) {
+	a, b := binary.LittleEndian.Uint32(c.Values[4*i:]), binary.LittleEndian.Uint32(c.Values[4*i+4:])
+	return int(a), int(b), a <= b && b <= math.MaxInt32
+}
 
 // Slice returns value i of a utf8 or binary column, or false if its offsets are wrong.
 func (c *Column) Slice(i int) ([]byte, bool) {
