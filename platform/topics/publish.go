@@ -199,12 +199,7 @@ func checkHeader(t *catalog.Topic, name string, value []byte) error {
 // PublishRecords stores records of a topic before it returns.
 func (s *Service) PublishRecords(ctx context.Context, t *catalog.Topic, records []jetstream.Record) error {
 	return s.publish(ctx, t, func(p *jetstream.Publisher) error {
-		for _, rec := range records {
-			if err := p.Publish(ctx, rec); err != nil {
-				return err
-			}
-		}
-		return nil
+		return p.PublishAll(ctx, records)
 	})
 }
 

@@ -109,7 +109,7 @@ const (
 )
 
 // addRecord gathers one record into a frame of a plain byte stream.
-func (a *accumulator) addRecord(r record) {
+func (a *accumulator) addRecord(r *record) {
 	appendNullable(a.rows.Column(rawKey), r.key)
 	appendNullable(a.rows.Column(rawValue), r.value)
 	a.rows.Column(rawTime).AppendInt64(r.timeMicros)

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/weirstream/weir/abi/frame"
 	"github.com/weirstream/weir/platform/connector"
 )
 
@@ -30,23 +29,27 @@ func BenchmarkPublish(b *testing.B) {
 	for _, c := range []struct {
 		name   string
 		layout Layout
-		codec  frame.Codec
+		how    Compression
 		n      int // records an iteration
-	}{{"frames", Frames, frame.CodecNone, 100_000}, {"frames-s2", Frames, frame.CodecS2, 100_000}, {"records", Records, frame.CodecNone, 2000}} {
+	}{{"frames-plain", Frames, Uncompressed, 100_000}, {"frames", Frames, WherePaying, 100_000}, {"records", Records, WherePaying, 2000}} {
 		b.Run(c.name, func(b *testing.B) {
 			nc := serve(b)
 			topic := create(b, nc, Topic{Name: "t", Layout: c.layout})
-			p, err := NewPublisher(b.Context(), nc, topic, PublisherOptions{Codec: c.codec})
+			p, err := NewPublisher(b.Context(), nc, topic, PublisherOptions{Compression: c.how})
 			if err != nil {
 				b.Fatal(err)
 			}
 			defer p.Close()
 			ctx := context.Background()
 			total := 0
+			batch := make([]Record, 100)
 			b.ResetTimer()
 			for b.Loop() {
-				for i := range c.n {
-					if err := p.Publish(ctx, Record{Key: keys[i%1000], Value: value, TimeMicros: 1}); err != nil {
+				for i := range c.n / len(batch) {
+					for j := range batch {
+						batch[j] = Record{Key: keys[(i*len(batch)+j)%1000], Value: value}
+					}
+					if err := p.PublishAll(ctx, batch); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -17,8 +17,8 @@ const DefaultLinger = 5 * time.Millisecond
 
 // PublisherOptions configure a publisher; the zero value is ready.
 type PublisherOptions struct {
-	Codec  frame.Codec
-	Linger time.Duration
+	Compression Compression
+	Linger      time.Duration
 }
 
 // Record is one record to publish.
@@ -40,7 +40,7 @@ type Publisher struct {
 	mu         sync.Mutex
 	partitions []*accumulator
 	rotation   int
-	encoder    frame.StoredEncoder
+	encoder    compressor
 	buf        []byte
 	linger     *time.Timer
 	waiting    bool // linger runs
@@ -64,7 +64,7 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, topic Topic, opts Publishe
 	if opts.Linger <= 0 {
 		opts.Linger = DefaultLinger
 	}
-	p := &Publisher{topic: topic, nc: nc, flight: f, opts: opts, partitions: make([]*accumulator, topic.Partitions)}
+	p := &Publisher{topic: topic, nc: nc, flight: f, opts: opts, partitions: make([]*accumulator, topic.Partitions), encoder: compressor{how: opts.Compression}}
 	for i := range p.partitions {
 		p.partitions[i] = newAccumulator(schema.Raw())
 	}
@@ -73,14 +73,37 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, topic Topic, opts Publishe
 
 // Publish takes a record; it copies what it keeps. It waits while too much is on its way.
 func (p *Publisher) Publish(ctx context.Context, rec Record) error {
-	r := record{key: rec.Key, value: rec.Value, timeMicros: rec.TimeMicros, headers: rec.Headers}
-	if r.timeMicros == 0 {
-		r.timeMicros = nowMicros()
+	now := rec.TimeMicros
+	if now == 0 {
+		now = nowMicros()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.publish(ctx, &rec, now)
+}
+
+// PublishAll takes records in their order, as Publish would one after the other:
+// those without a time have the same.
+func (p *Publisher) PublishAll(ctx context.Context, recs []Record) error {
+	now := nowMicros()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range recs {
+		if err := p.publish(ctx, &recs[i], now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publish takes a record; the lock is held.
+func (p *Publisher) publish(ctx context.Context, rec *Record, now int64) error {
 	if p.err != nil {
 		return p.err
+	}
+	r := record{key: rec.Key, value: rec.Value, timeMicros: rec.TimeMicros, headers: rec.Headers}
+	if r.timeMicros == 0 {
+		r.timeMicros = now
 	}
 	partition := p.rotation
 	if r.key != nil {
@@ -92,7 +115,7 @@ func (p *Publisher) Publish(ctx context.Context, rec Record) error {
 		return p.send1(ctx, partition, r, rec.TimeMicros != 0)
 	}
 	a := p.partitions[partition]
-	a.addRecord(r)
+	a.addRecord(&r)
 	if a.full() {
 		return p.close1(ctx, partition)
 	}
@@ -131,7 +154,7 @@ func (p *Publisher) close1(ctx context.Context, partition int) error {
 	}
 	stored := a.stored()
 	var err error
-	p.buf, err = p.encoder.Append(p.buf[:0], &stored, p.opts.Codec)
+	p.buf, err = p.encoder.append(p.buf[:0], &stored, a.bytes)
 	a.reset()
 	if err != nil {
 		return err

@@ -72,7 +72,7 @@ func (s *scatter) write(b *batch.Batch, to receiver) error {
 			continue
 		}
 		a := s.partitions[partition]
-		a.addRecord(r)
+		a.addRecord(&r)
 		if a.full() {
 			if err := to.frame(partition, a); err != nil {
 				return err
