@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/weirstream/weir/abi/schema"
@@ -97,17 +98,22 @@ func TestExchangeFramesComeBack(t *testing.T) {
 		rows := r.IntN(20)
 		s, b, model := randomBatch(t, r, 2, rows)
 		in := ExchangeRows{Rows: rows, Columns: b.Columns()}
+		origin := ExchangeOriginRows{Topic: strings.Repeat("t", r.IntN(20)), Partition: int32(seed)}
 		for i := range rows {
 			in.Times = append(in.Times, int64(i)*10)
 			in.Kinds = append(in.Kinds, byte(i%4))
 			in.Hashes = append(in.Hashes, r.Uint64())
+			origin.Sequences, origin.Rows = append(origin.Sequences, r.Uint64()), append(origin.Rows, r.Int32())
+		}
+		if seed%2 == 0 {
+			in.Origin = &origin
 		}
 		for i := range rows {
 			if r.IntN(2) == 0 {
 				in.Selection = append(in.Selection, int32(rows-1-i))
 			}
 		}
-		h := ExchangeHeader{Channel: 7, Attempt: 1 << 40}
+		h := ExchangeHeader{Channel: 7, Sequence: 1<<16 - 3, Attempt: 1 << 40}
 		var e Encoder
 		msg := e.AppendBatch(nil, &h, s, &in)
 		got, err := ReadExchangeHeader(msg)
@@ -127,6 +133,12 @@ func TestExchangeFramesComeBack(t *testing.T) {
 			if out.Times[i] != in.Times[row] || out.Kinds[i] != in.Kinds[row] || out.Hashes[i] != in.Hashes[row] {
 				t.Fatalf("row %d differs", i)
 			}
+			if in.Origin != nil && (out.Origin.Sequences[i] != origin.Sequences[row] || out.Origin.Rows[i] != origin.Rows[row]) {
+				t.Fatalf("row %d was read elsewhere", i)
+			}
+		}
+		if o := out.Origin; (o != nil) != (in.Origin != nil) || o != nil && (o.Topic != origin.Topic || o.Partition != origin.Partition) {
+			t.Fatalf("origin %+v, want %+v", o, in.Origin)
 		}
 	}
 }
@@ -162,6 +174,7 @@ func FuzzExchange(f *testing.F) {
 	var e Encoder
 	h := ExchangeHeader{Channel: 1}
 	f.Add(e.AppendBatch(nil, &h, s, &ExchangeRows{Rows: 1, Columns: b.Columns(), Times: []int64{1}, Kinds: []byte{1}, Hashes: []uint64{2}}))
+	f.Add(e.AppendBatch(nil, &h, s, &ExchangeRows{Rows: 1, Columns: b.Columns(), Origin: &ExchangeOriginRows{Topic: "t", Sequences: []uint64{1}, Rows: []int32{0}}}))
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		h, err := ReadExchangeHeader(msg)
 		if err != nil {
@@ -170,4 +183,30 @@ func FuzzExchange(f *testing.F) {
 		var r ExchangeRows
 		_ = DecodeBatch(&h, msg[32:], s, &r)
 	})
+}
+
+func TestAnExchangeFrameStandsAsTheDiagramSays(t *testing.T) {
+	s := schema.MustParse("n:int8")
+	b := NewBuilder(s)
+	for _, v := range []int8{1, 2, 3} {
+		b.Column(0).AppendInt8(v)
+	}
+	var e Encoder
+	got := e.AppendBatch(nil, &ExchangeHeader{Sequence: 0x0102, Channel: 3, Attempt: 4}, s, &ExchangeRows{
+		Rows: 3, Columns: b.Columns(), Selection: []int32{2, 0}, Times: []int64{10, 11, 12}, Kinds: []byte{0, 1, 3}, Hashes: []uint64{20, 21, 22},
+		Origin: &ExchangeOriginRows{Topic: "t", Partition: 5, Sequences: []uint64{30, 31, 32}, Rows: []int32{7, 8, 9}},
+	})
+	want := unhex(t, "80000000"+"01"+"0f"+"0201"+"03000000"+"02000000"+"0400000000000000"+"0000000000000000"+ // header: 128 bytes follow
+		"02000000"+"01000000"+"30000000"+"00000000"+ // block: 2 rows, 1 node, 48 bytes
+		"02000000"+"00000000"+"28000000"+"00000000"+"00000000"+"00000000"+ // node: length 2, values at 40
+		"0301000000000000"+ // values
+		"0c00000000000000"+"0a00000000000000"+ // times
+		"0300000000000000"+ // kinds
+		"1600000000000000"+"1400000000000000"+ // hashes
+		"05000000"+"01000000"+"7400000000000000"+ // origin: partition, name
+		"2000000000000000"+"1e00000000000000"+ // its sequences
+		"0900000007000000") // its rows
+	if !bytes.Equal(got, want) {
+		t.Errorf("\n%x, want\n%x", got, want)
+	}
 }
