@@ -1,17 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
-	"strings"
 	"sync"
 	"time"
 
@@ -60,6 +56,7 @@ func runExchange(ctx context.Context, c *config) error {
 		{"remote, scattered", exchangeRows, true, throughRemote},
 		{"bare TCP, small writes", exchangeFewRows, false, bareTCP},
 		{"remote, small batches", exchangeFewRows, false, throughRemote},
+		{"remote, scattered, TLS", exchangeRows, true, throughTLS},
 	}
 	figures := make([][3][]float64, len(ways)) // records a second, ns here, ns there
 	for range max(c.rounds, 3) {
@@ -161,12 +158,20 @@ func throughLocal(ctx context.Context, _ *peer, batches [exchangeChannels]*batch
 }
 
 func throughRemote(ctx context.Context, p *peer, batches [exchangeChannels]*batch.Batch, n int) (time.Duration, error) {
+	return p.through(ctx, p.address, nil, batches, n)
+}
+
+func throughTLS(ctx context.Context, p *peer, batches [exchangeChannels]*batch.Batch, n int) (time.Duration, error) {
+	return p.through(ctx, p.secure, func() *tls.Config { return &tls.Config{RootCAs: p.trusted, MinVersion: tls.VersionTLS13} }, batches, n)
+}
+
+func (p *peer) through(ctx context.Context, address string, secure func() *tls.Config, batches [exchangeChannels]*batch.Batch, n int) (time.Duration, error) {
 	p.attempt++
 	if _, err := p.ask("open %d", p.attempt); err != nil {
 		return 0, err
 	}
-	d := remote.NewDialer(remote.Options{Log: slog.Default(), Self: func() uint64 { return 1 }})
-	l, err := d.Dial(ctx, p.address, peerEpoch, remote.Attempt{UID: "bench", Attempt: p.attempt})
+	d := remote.NewDialer(remote.Options{Log: slog.Default(), Self: func() uint64 { return 1 }, TLS: secure})
+	l, err := d.Dial(ctx, address, peerEpoch, remote.Attempt{UID: "bench", Attempt: p.attempt})
 	if err != nil {
 		return 0, err
 	}
@@ -201,150 +206,4 @@ func bareTCP(ctx context.Context, p *peer, batches [exchangeChannels]*batch.Batc
 		return 0, err
 	}
 	return p.result(n * exchangeChannels * len(block))
-}
-
-// peer is the receiving process, which is told on its input what comes.
-type peer struct {
-	process       *exec.Cmd
-	in            io.WriteCloser
-	out           *bufio.Scanner
-	address, bare string
-	attempt       uint64
-}
-
-func startPeer(ctx context.Context) (*peer, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	p := &peer{process: exec.CommandContext(ctx, self, "-only", "exchange")}
-	p.process.Env = append(os.Environ(), exchangePeer+"=1")
-	p.process.Stderr = os.Stderr
-	if p.in, err = p.process.StdinPipe(); err != nil {
-		return nil, err
-	}
-	stdout, err := p.process.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	p.out = bufio.NewScanner(stdout)
-	if err := p.process.Start(); err != nil {
-		return nil, err
-	}
-	line, err := p.answer()
-	if err == nil {
-		_, err = fmt.Sscan(line, &p.address, &p.bare)
-	}
-	return p, err
-}
-
-func (p *peer) stop() error { return errors.Join(p.in.Close(), p.process.Wait()) }
-
-func (p *peer) ask(format string, args ...any) (string, error) {
-	if _, err := fmt.Fprintf(p.in, format+"\n", args...); err != nil {
-		return "", err
-	}
-	return p.answer()
-}
-
-func (p *peer) answer() (string, error) {
-	for p.out.Scan() {
-		if rest, ok := strings.CutPrefix(p.out.Text(), peerSays); ok {
-			return rest, nil
-		}
-	}
-	return "", errors.Join(errors.New("the receiving process has ended"), p.out.Err())
-}
-
-// result waits until everything has arrived, and gives the receiver's processor time.
-func (p *peer) result(want int) (took time.Duration, err error) {
-	line, err := p.answer()
-	if err != nil {
-		return 0, err
-	}
-	got := 0
-	if _, err := fmt.Sscan(line, &got, (*int64)(&took)); err != nil {
-		return 0, fmt.Errorf("the receiving process says %q: %w", line, err)
-	}
-	if got != want {
-		return 0, fmt.Errorf("the receiving process got %d of %d", got, want)
-	}
-	return took, nil
-}
-
-// receiveExchange is the other process.
-func receiveExchange(ctx context.Context) error {
-	front, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	bare, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	hub := remote.NewHub(remote.Options{Log: slog.Default(), Self: func() uint64 { return peerEpoch }})
-	server := &http.Server{Handler: hub, BaseContext: func(net.Listener) context.Context { return ctx }}
-	go func() { _ = server.Serve(front) }()
-	fmt.Println(peerSays, front.Addr(), bare.Addr())
-	lines := bufio.NewScanner(os.Stdin)
-	for lines.Scan() {
-		var what string
-		var n int
-		if _, err := fmt.Sscan(lines.Text(), &what, &n); err != nil {
-			return err
-		}
-		busy := cpu()
-		var got int
-		if what == "open" {
-			got, err = receiveRemote(hub, uint64(n))
-		} else {
-			got, err = receiveBare(bare, n)
-		}
-		if err != nil {
-			return err
-		}
-		fmt.Println(peerSays, got, int64(cpu()-busy))
-	}
-	hub.Close()
-	return server.Close()
-}
-
-func receiveRemote(hub *remote.Hub, attempt uint64) (int, error) {
-	in := local.NewInbox(exchangeChannels)
-	inlets := map[remote.Channel]remote.Inlet{}
-	for c := range exchangeChannels {
-		inlets[remote.Channel{Number: c}] = remote.Inlet{Inbox: in, Schema: schema.MustParse(exchangeSchema)}
-	}
-	failed := make(chan error, 1)
-	end := hub.Open(remote.Attempt{UID: "bench", Attempt: attempt}, inlets, func(err error) { failed <- err })
-	fmt.Println(peerSays, "ready")
-	got := make(chan int, 1)
-	go func() { got <- drain(in) }()
-	select {
-	case rows := <-got:
-		defer end()
-		return rows, nil
-	case err := <-failed:
-		return 0, err
-	}
-}
-
-func receiveBare(l net.Listener, size int) (got int, err error) {
-	fmt.Println(peerSays, "ready")
-	conn, err := l.Accept()
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Close()
-	buf := make([]byte, size)
-	for {
-		n, err := conn.Read(buf)
-		got += n
-		if errors.Is(err, io.EOF) {
-			return got, nil
-		}
-		if err != nil {
-			return got, err
-		}
-	}
 }
