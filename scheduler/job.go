@@ -268,6 +268,10 @@ func (c *Core) broken(j *job) bool {
 			name = w.id
 		}
 		c.markLost(j)
+		if j.p.Job.Left {
+			c.workerLeft(j, "worker "+name+" left")
+			return true
+		}
 		c.workerLost(j, "worker "+name+" was lost")
 		return true
 	}
@@ -300,6 +304,13 @@ func (c *Core) workerLost(j *job, text string) {
 		return
 	}
 	c.breakDown(j, catalog.ErrorRetryable, text, catalog.Digest{})
+}
+
+// workerLeft begins a job anew elsewhere, or when the process is there again:
+// nothing has failed.
+func (c *Core) workerLeft(j *job, text string) {
+	c.give(j, text)
+	c.move(j, &catalog.SetJobState{To: catalog.JobRestarting, Regions: c.down(j), Failures: j.p.Job.Failures, RetryAt: c.now})
 }
 
 // breakDown ends an attempt: the job fails if it is the user's error or came too often, otherwise it waits and restarts.

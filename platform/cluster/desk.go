@@ -271,7 +271,7 @@ func (d *Desk) Drain(ctx context.Context, epoch uint64) error {
 
 // Leave ends a registration.
 func (d *Desk) Leave(ctx context.Context, epoch uint64, reason string) error {
-	_, err := d.options.Node.Propose(ctx, &catalog.RemoveWorker{At: d.options.Clock().UnixMicro(), Epoch: epoch, Reason: reason})
+	_, err := d.options.Node.Propose(ctx, &catalog.RemoveWorker{At: d.options.Clock().UnixMicro(), Epoch: epoch, Reason: reason, Left: true})
 	return err
 }
 

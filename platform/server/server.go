@@ -314,6 +314,7 @@ func (s *Server) Close() error {
 	s.tasks.Wait()
 	if s.agent != nil {
 		s.agent.Close()
+		s.goodbye()
 	}
 	if s.hub != nil {
 		s.hub.Close()
@@ -340,6 +341,19 @@ func (s *Server) Close() error {
 		errs = append(errs, s.lock.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// goodbye tells the leader that the worker ends in order. If it cannot be told,
+// the next registration, or the lease, says that the worker is gone.
+func (s *Server) goodbye() {
+	if s.session == nil || s.session.Epoch() == 0 {
+		return
+	}
+	ctx, done := context.WithTimeout(context.Background(), leaveLimit)
+	defer done()
+	if err := s.leader().Leave(ctx, s.session.Epoch(), "it ended in order"); err != nil {
+		s.log().Debug("the leader was not told that this worker ends", "error", err)
+	}
 }
 
 // Failed is closed when the process cannot go on: its catalog stopped, or the

@@ -70,9 +70,10 @@ func (c *StartAttempt) apply(tx *txn) error {
 			}
 		}
 	}
-	if job.State == JobRestarting {
+	if job.State == JobRestarting && !job.Left {
 		job.Restarts++
 	}
+	job.Left = false
 	job.Attempt, job.Revision, job.Slots = c.Attempt, c.Revision, slices.Clone(c.Slots)
 	job.move(JobStarting, c.At)
 	job.RetryAt = 0

@@ -195,6 +195,8 @@ type RemoveWorker struct {
 	At     int64  `json:"at"`
 	Epoch  uint64 `json:"epoch"`
 	Reason string `json:"reason,omitempty"`
+	// Left: it ended in order, so that its jobs begin again without counting a restart.
+	Left bool `json:"left,omitempty"`
 }
 
 func (c *RemoveWorker) apply(tx *txn) error {
@@ -203,6 +205,19 @@ func (c *RemoveWorker) apply(tx *txn) error {
 	}
 	tx.workers = tx.workers.without(epochKey(c.Epoch))
 	tx.deleted(KindWorker, fmt.Sprint(c.Epoch))
+	if !c.Left {
+		return nil
+	}
+	for p := range tx.Pipelines("") {
+		if !p.Job.State.HasTasks() || len(p.Job.Slots.Of(c.Epoch)) == 0 {
+			continue
+		}
+		next := p.clone()
+		next.Job.Left = true
+		if err := tx.putState(next); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

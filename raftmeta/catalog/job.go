@@ -88,6 +88,7 @@ type Job struct {
 	Revision uint64    `json:"revision,omitempty"` // the revision that the attempt runs
 	Slots    Slots     `json:"slots,omitempty"`
 	Restarts uint64    `json:"restarts,omitempty"` // ever
+	Left     bool      `json:"left,omitempty"`     // a worker of it ended in order; the next start is no restart
 	Failures int       `json:"failures,omitempty"` // in a row, for the backoff
 	RetryAt  int64     `json:"retry_at,omitempty"`
 	Error    *JobError `json:"error,omitempty"`

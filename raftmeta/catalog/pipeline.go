@@ -306,7 +306,7 @@ func (p *Pipeline) worstBytes() int {
 	full.Job.Last = &worst
 	full.Job.Retained = slices.Repeat([]Checkpoint{worst}, p.Current.Retain)
 	full.Job.Error, full.Job.Failures, full.Job.RetryAt, full.Job.Restarts = nil, 1<<20, 1<<52, 1<<31
-	full.Job.Doubt = AssumePublished
+	full.Job.Doubt, full.Job.Left = AssumePublished, true
 	full.Job.Reserved, full.Job.Newest, full.Job.Publish = Range{First: 1 << 36, Last: 1 << 36}, 1<<36, 1<<36
 	b, err := json.Marshal(&full)
 	if err != nil {
