@@ -267,7 +267,12 @@ func (in *intake) refuse(err error) {
 	defer b.Release()
 	copy(b.Bytes[abi.ExchangeHeaderSize:], text)
 	out := newFlusher(unwrapped(in.conn))
-	if out.add(b.Bytes) == nil {
-		_ = out.flush() // the sender learns of the end in any case
+	if out.add(b.Bytes) != nil || out.flush() != nil {
+		return // the sender learns of the end in any case
+	}
+	// Closing with something unread resets a TCP connection, and may take the text
+	// from the sender before it has read it.
+	if in.conn.SetReadDeadline(time.Now().Add(refusalWait)) == nil {
+		_, _ = io.Copy(io.Discard, in.conn) // until the sender has hung up
 	}
 }

@@ -120,6 +120,27 @@ func joined(parts [][]byte) (all []byte) {
 	return all
 }
 
+func TestASenderOfOtherColumnsIsToldSo(t *testing.T) {
+	balanced(t)
+	r := newRig(t, nil, nil)
+	in := local.NewInbox(1)
+	end := r.open(job, inlets(in, 1, narrow))
+	l := r.dial(job)
+	o := l.Channel(at(0), blobs)
+	var err error
+	for err == nil {
+		err = o.Send(r.context(), heavy(10, 20_000))
+	}
+	if !errors.Is(err, ErrProtocol) || !strings.Contains(err.Error(), "has columns n:int64") {
+		t.Errorf("the sender is told: %v", err)
+	}
+	if err := <-r.failed; !errors.Is(err, ErrProtocol) {
+		t.Errorf("the attempt is told: %v", err)
+	}
+	l.Close()
+	end()
+}
+
 func TestAFrameCutShortIsALoss(t *testing.T) {
 	balanced(t)
 	var enc frame.Encoder

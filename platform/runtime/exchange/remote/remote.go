@@ -77,9 +77,10 @@ const (
 	MaxRemembered = 4096
 
 	maxRefusalBytes = 1 << 10
-	readAhead       = 32 << 10 // small frames share a read; the bulk of a large one goes straight to its place
-	coalesceBytes   = 4 << 10  // frames up to it are copied together, larger ones written from where they are
-	scratchBytes    = 64 << 10 // of frames copied together
+	refusalWait     = 250 * time.Millisecond // that the sender has to read it
+	readAhead       = 32 << 10               // small frames share a read; the bulk of a large one goes straight to its place
+	coalesceBytes   = 4 << 10                // frames up to it are copied together, larger ones written from where they are
+	scratchBytes    = 64 << 10               // of frames copied together
 )
 
 var (
