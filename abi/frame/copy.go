@@ -1,6 +1,10 @@
 package frame
 
-import "github.com/weirstream/weir/abi/schema"
+import (
+	"slices"
+
+	"github.com/weirstream/weir/abi/schema"
+)
 
 // AppendFrom appends value i of col, which has the builder's type up to nullability, nested values included.
 func (c *ColumnBuilder) AppendFrom(col *Column, i int) {
@@ -29,6 +33,22 @@ func (c *ColumnBuilder) AppendFrom(col *Column, i int) {
 		c.values = append(c.values, col.Values[i*w:(i+1)*w]...)
 		c.present()
 	}
+}
+
+// AppendRows appends the values that rows lists, as AppendFrom would one by one.
+func (c *ColumnBuilder) AppendRows(col *Column, rows []int32) {
+	kind := col.Type.Kind
+	width := kind.Width()
+	if len(rows) == 0 || width == 0 || col.Validity != nil || c.validity != nil {
+		for _, r := range rows {
+			c.AppendFrom(col, int(r))
+		}
+		return
+	}
+	from := len(c.values)
+	c.values = slices.Grow(c.values, len(rows)*width)[:from+len(rows)*width]
+	gatherFixed(c.values[from:], col, rows, len(rows))
+	c.length += len(rows)
 }
 
 // AppendRow appends row i of cols, which are columns of the builder's schema.

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/weirstream/weir/abi/frame"
@@ -41,15 +42,17 @@ func (a *accumulator) reset() {
 // back those that are left.
 func (a *accumulator) add(b *batch.Batch, rows []int32, fixed int) []int32 {
 	n := 0
-	for n < len(rows) && (a.bytes < frameTarget || a.len()+n == 0) {
-		a.bytes += fixed + variableBytes(b.Columns, int(rows[n]))
-		n++
+	if slices.ContainsFunc(b.Columns, variable) {
+		for n < len(rows) && (a.bytes < frameTarget || a.len()+n == 0) {
+			a.bytes += fixed + variableBytes(b.Columns, int(rows[n]))
+			n++
+		}
+	} else {
+		n = min(len(rows), max((frameTarget-a.bytes+fixed-1)/fixed, 0))
+		a.bytes += n * fixed
 	}
 	for i := range b.Columns {
-		to, from := a.rows.Column(i), &b.Columns[i]
-		for _, r := range rows[:n] {
-			to.AppendFrom(from, int(r))
-		}
+		a.rows.Column(i).AppendRows(&b.Columns[i], rows[:n])
 	}
 	for _, r := range rows[:n] {
 		time, kind := b.Time(int(r)), b.Kind(int(r))
@@ -85,6 +88,9 @@ func fixedBytes(s *schema.Schema) int {
 	}
 	return n
 }
+
+// variable tells a column whose values differ in size.
+func variable(c frame.Column) bool { return c.Type.Kind.VarLen() || c.Type.Kind.Nested() }
 
 // variableBytes is what a row takes besides.
 func variableBytes(cols []frame.Column, row int) int {
