@@ -3,8 +3,8 @@ package remote
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
-	"time"
 
 	"github.com/weirstream/weir/platform/element"
 	"github.com/weirstream/weir/platform/runtime/exchange/local"
@@ -100,7 +100,7 @@ func TestASlowReceiverHoldsUpNoOtherChannel(t *testing.T) {
 		}
 	}
 	for toSlow.Queued() != local.Credits || len(slow.C) != local.Credits {
-		time.Sleep(0) // until all of them stand in the inbox
+		runtime.Gosched() // until all of them stand in the inbox
 	}
 	full, give := context.WithCancelCause(r.context())
 	refused := make(chan error, 1)
