@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/metrics"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -113,6 +114,31 @@ func TestAGoGuestsMisdeedsAreNamed(t *testing.T) {
 				t.Errorf("the report lacks %q:\n%s", c.logs, trap.Report())
 			}
 		})
+	}
+}
+
+func TestAPanicWithItsStackIsOneEntryOfTheLog(t *testing.T) {
+	h := newHost(t, Options{})
+	logs := &recorder{}
+	in, handle := newInstance(t, h, buildGoGuest(t), InstanceOptions{Imports: logs})
+	if _, err := call(t.Context(), in, handle, text(4, 0, ""), CallOptions{}); !errors.Is(err, ErrTrap) {
+		t.Fatal(err)
+	}
+	// The guest says "one line" before it panics.
+	if len(logs.lines) != 2 || !strings.HasPrefix(logs.lines[1], "panic: on purpose\n") || !strings.Contains(logs.lines[1], "goroutine 1") {
+		t.Errorf("%d entries: %q", len(logs.lines), logs.lines)
+	}
+}
+
+func TestLinesOnStandardErrorOfACallThatGoesWellStayLines(t *testing.T) {
+	l, logs := &lineLog{}, &recorder{}
+	l.begin()
+	l.write(logs, 2, []byte("one\ntwo\n"))
+	l.write(logs, 1, []byte("three\n"))
+	l.write(logs, 2, []byte("four\nfive"))
+	l.end(logs, false)
+	if want := []string{"one", "two", "three", "four", "five"}; !slices.Equal(logs.lines, want) {
+		t.Errorf("%q, want %q", logs.lines, want)
 	}
 }
 

@@ -138,7 +138,7 @@ func (in *Instance) begin(ctx context.Context, options CallOptions, fallback tim
 }
 
 func (in *Instance) finish() {
-	in.log.end(in.imports)
+	in.log.end(in.imports, in.dead)
 	in.stats.GuestTime += now() - in.meter.began
 }
 

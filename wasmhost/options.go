@@ -23,6 +23,9 @@ const (
 	MaxModuleBytes = 64 << 20
 	// MaxLogLineBytes is where a line of a guest's log is cut.
 	MaxLogLineBytes = 4096
+	// MaxLogEntryBytes is the most of a runtime's last words that stays together in
+	// one entry; what is longer goes on line by line.
+	MaxLogEntryBytes = 16 << 10
 	// MaxLogLinesPerCall is the number of lines of one call that reach the log;
 	// more are counted and dropped.
 	MaxLogLinesPerCall = 1000
