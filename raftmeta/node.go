@@ -28,6 +28,7 @@ type Node struct {
 	proposals chan *proposal
 	leading   chan bool
 
+	down     chan struct{} // closed when Raft has ended by Close
 	closing  chan struct{} // closed when no further proposal is taken
 	ended    chan struct{} // closed when every task of the node has returned
 	once     sync.Once
@@ -57,7 +58,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	}
 	n := &Node{
 		options: o, machine: newMachine(), store: logs,
-		proposals: make(chan *proposal, maxGroup), leading: make(chan bool, 1), closing: make(chan struct{}), ended: make(chan struct{}),
+		proposals: make(chan *proposal, maxGroup), leading: make(chan bool, 1), down: make(chan struct{}), closing: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if err := n.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open node %s: %w", o.NodeID, err), logs.Close())
@@ -257,6 +258,7 @@ func (n *Node) Close() error {
 		n.mu.Unlock()
 		close(n.closing)
 		err := n.raft.Shutdown().Error()
+		close(n.down)
 		n.tasks.Wait()
 		close(n.ended)
 		n.closeErr = errors.Join(err, n.store.Close())

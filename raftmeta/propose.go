@@ -160,7 +160,7 @@ func (n *Node) commit(queue []*proposal, entry []byte, err error) {
 func (n *Node) deliver(queue []*proposal, future raft.ApplyFuture, err error) {
 	a := answer{err: err}
 	if err == nil {
-		if err := future.Error(); err != nil {
+		if err := n.settled(future); err != nil {
 			a.err = n.proposeError(err)
 		} else if got, ok := future.Response().(answer); ok {
 			a = got
@@ -178,6 +178,24 @@ func (n *Node) deliver(queue []*proposal, future raft.ApplyFuture, err error) {
 		p.answered <- one
 	}
 	n.imageIfGrown()
+}
+
+// settled waits for Raft's answer. Raft forgets entries that are on their way to
+// the machine when it shuts down: no answer comes for them, ever.
+func (n *Node) settled(future raft.ApplyFuture) error {
+	answered := make(chan error, 1)
+	go func() { answered <- future.Error() }() // Raft owns it; one that it forgot stays behind
+	select {
+	case err := <-answered:
+		return err
+	case <-n.down:
+	}
+	select {
+	case err := <-answered:
+		return err
+	default:
+		return raft.ErrRaftShutdown
+	}
 }
 
 func (n *Node) proposeError(err error) error {

@@ -58,6 +58,9 @@ func (c *Core) coordinate(j *job) {
 		c.attend(j)
 		return
 	}
+	if c.resume(j) {
+		return
+	}
 	c.makeSavepoint(j)
 	kind, due := c.due(j)
 	if !due || j.pending != 0 || j.reserving || c.now < j.retryAt {
@@ -72,11 +75,32 @@ func (c *Core) coordinate(j *job) {
 	c.trigger(j, kind)
 }
 
+// hold notes what a worker has under way. One checkpoint is under way at a time,
+// so of several the newest counts: the others are committed.
+func (j *job) hold(e CheckpointHeld) {
+	if e.ID > j.held.ID {
+		j.held = e
+	}
+}
+
+// resume goes on with the checkpoint that an earlier leader began: the trigger is
+// given again to all, whom it may have reached or not, and who has done their part
+// says so again. The id is of the range that is still the newest; this leader
+// reserves its own only behind it.
+func (c *Core) resume(j *job) bool {
+	e, last := j.held, j.p.Job.Last
+	if e.ID == 0 || last != nil && e.ID <= last.ID || !j.p.Job.State.HasTasks() || !c.healthy(j) || !c.all(j, j.ready) {
+		return false
+	}
+	j.held = CheckpointHeld{}
+	c.begin(j, e.ID, e.Kind)
+	return true
+}
+
 // due tells whether a checkpoint is to be taken now, and what for.
 func (c *Core) due(j *job) (CheckpointKind, bool) {
 	job, rev := &j.p.Job, &j.p.Current
-	healthy := j.broken == nil && !slices.ContainsFunc(j.workers, func(e uint64) bool { return !c.alive(e) })
-	if !healthy || !c.all(j, j.ready) {
+	if !c.healthy(j) || !c.all(j, j.ready) {
 		return "", false
 	}
 	rested := c.now-j.coordinator.ended >= orDefault(rev.PauseMs*millisecond, DefaultPause) && c.now >= j.notBefore
@@ -100,9 +124,18 @@ func (c *Core) due(j *job) (CheckpointKind, bool) {
 	return Periodic, c.now-j.triggered >= interval && j.moved() != j.base
 }
 
+// healthy tells whether nothing is known that ends the attempt.
+func (c *Core) healthy(j *job) bool {
+	return j.broken == nil && !slices.ContainsFunc(j.workers, func(e uint64) bool { return !c.alive(e) })
+}
+
 func (c *Core) trigger(j *job, kind CheckpointKind) {
 	id := j.ids.First
 	j.ids.First++
+	c.begin(j, id, kind)
+}
+
+func (c *Core) begin(j *job, id uint64, kind CheckpointKind) {
 	j.triggered, j.asked = c.now, false
 	j.current = &checkpoint{
 		id: id, attempt: j.p.Job.Attempt, kind: kind, began: c.now, moved: j.moved(),

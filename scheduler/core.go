@@ -127,6 +127,8 @@ func (c *Core) handle(in Event) {
 		c.report(e.UID, e.Attempt, func(j *job) { c.decline(j, e) })
 	case Holding:
 		c.report(e.UID, e.Attempt, func(j *job) { c.holding(j, e) })
+	case CheckpointHeld:
+		c.report(e.UID, e.Attempt, func(j *job) { j.hold(e) })
 	case ManifestWritten:
 		c.report(e.UID, e.Attempt, func(j *job) { c.manifestWritten(j, e) })
 	case ManifestFailed:

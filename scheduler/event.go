@@ -107,6 +107,18 @@ type Holding struct {
 	Tasks   []string // such as `count[3] input 1`
 }
 
+// CheckpointHeld: a worker has a checkpoint of its attempt under way that an
+// earlier leader began, or has done its part and not heard of the commit. It is
+// said before TasksReady. What changed in that epoch is in no other checkpoint, so
+// this leader has to finish that one first.
+type CheckpointHeld struct {
+	Worker  uint64
+	UID     string
+	Attempt uint64
+	ID      uint64
+	Kind    CheckpointKind
+}
+
 // ManifestWritten answers WriteManifest.
 type ManifestWritten struct {
 	UID       string
@@ -163,6 +175,7 @@ func (TaskFailed) event()          {}
 func (Ack) event()                 {}
 func (Decline) event()             {}
 func (Holding) event()             {}
+func (CheckpointHeld) event()      {}
 func (ManifestWritten) event()     {}
 func (ManifestFailed) event()      {}
 func (OutputPublished) event()     {}

@@ -22,7 +22,8 @@ type job struct {
 	ready, ended map[uint64]bool
 	progress     map[uint64]uint64
 	published    map[uint64]uint64
-	since        int64 // when this leader saw the attempt or its state first
+	held         CheckpointHeld // the newest that workers hold of an earlier leader's
+	since        int64          // when this leader saw the attempt or its state first
 	lost         map[int]bool
 	broken       *catalog.JobError
 
@@ -40,6 +41,7 @@ func newJob(p *catalog.Pipeline, now int64) *job {
 func (j *job) fresh(now int64) {
 	j.ready, j.ended = make(map[uint64]bool), make(map[uint64]bool)
 	j.progress, j.published = make(map[uint64]uint64), make(map[uint64]uint64)
+	j.held = CheckpointHeld{}
 	j.since = now
 	j.lost, j.broken = make(map[int]bool), nil
 	j.base, j.final = 0, 0

@@ -213,6 +213,8 @@ func (s *script) line(line string) {
 			attempt = s.number(f[5])
 		}
 		s.step(Ack{Worker: s.number(f[2]), UID: f[1], Attempt: attempt, ID: s.number(f[3]), Part: Part{Inline: []byte{1}, Prepared: arg(4) == "prepared"}})
+	case "held":
+		s.step(CheckpointHeld{Worker: s.number(f[2]), UID: f[1], Attempt: attempt, ID: s.number(f[3]), Kind: CheckpointKind(f[4])})
 	case "decline":
 		s.step(Decline{Worker: s.number(f[2]), UID: f[1], Attempt: attempt, ID: s.number(f[3]), Reason: strings.Join(f[4:], " ")})
 	case "holds":

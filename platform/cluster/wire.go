@@ -118,6 +118,8 @@ func eventMessage(e scheduler.Event) (*weirv1.WorkerEvent, error) {
 		return &weirv1.WorkerEvent{Uid: e.UID, Attempt: e.Attempt, Event: &weirv1.WorkerEvent_Decline{Decline: &weirv1.CheckpointDecline{Id: e.ID, Reason: e.Reason}}}, nil
 	case scheduler.Holding:
 		return &weirv1.WorkerEvent{Uid: e.UID, Attempt: e.Attempt, Event: &weirv1.WorkerEvent_Holding{Holding: &weirv1.CheckpointHolding{Id: e.ID, Tasks: e.Tasks}}}, nil
+	case scheduler.CheckpointHeld:
+		return &weirv1.WorkerEvent{Uid: e.UID, Attempt: e.Attempt, Event: &weirv1.WorkerEvent_Held{Held: &weirv1.CheckpointHeld{Id: e.ID, Kind: string(e.Kind)}}}, nil
 	}
 	return nil, fmt.Errorf("a worker does not report %T", e)
 }
@@ -183,6 +185,8 @@ func eventOf(epoch uint64, m *weirv1.WorkerEvent) (scheduler.Event, error) {
 		return scheduler.Decline{Worker: epoch, UID: uid, Attempt: attempt, ID: e.Decline.GetId(), Reason: e.Decline.GetReason()}, nil
 	case *weirv1.WorkerEvent_Holding:
 		return scheduler.Holding{Worker: epoch, UID: uid, Attempt: attempt, ID: e.Holding.GetId(), Tasks: e.Holding.GetTasks()}, nil
+	case *weirv1.WorkerEvent_Held:
+		return scheduler.CheckpointHeld{Worker: epoch, UID: uid, Attempt: attempt, ID: e.Held.GetId(), Kind: scheduler.CheckpointKind(e.Held.GetKind())}, nil
 	}
 	return nil, nil
 }

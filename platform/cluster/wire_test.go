@@ -25,6 +25,7 @@ func TestReportsArriveAsTheyWereSent(t *testing.T) {
 			scheduler.Ack{Worker: 7, UID: "p", Attempt: 2, ID: 12, Part: scheduler.Part{Inline: []byte("part"), Prepared: true}},
 			scheduler.Ack{Worker: 7, UID: "p", Attempt: 2, ID: 13, Part: scheduler.Part{Object: "o", Digest: digest}},
 			scheduler.Decline{Worker: 7, UID: "p", Attempt: 2, ID: 14, Reason: "full"},
+			scheduler.CheckpointHeld{Worker: 7, UID: "p", Attempt: 2, ID: 16, Kind: scheduler.FinalStop},
 			scheduler.Holding{Worker: 7, UID: "p", Attempt: 2, ID: 15, Tasks: []string{"a/0"}},
 		},
 		Measures: []Measure{{UID: "p", Checkpoint: 12, Align: time.Second, Freeze: time.Millisecond}},

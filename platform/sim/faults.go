@@ -37,7 +37,7 @@ func (c *Cluster) fault(ctx context.Context) error {
 	for _, w := range ways {
 		sum += w.weight
 	}
-	at := c.rng.intn(sum)
+	at := c.plan.intn(sum)
 	for _, w := range ways {
 		if at -= w.weight; at < 0 {
 			text, err := w.do(c, ctx)
@@ -51,7 +51,7 @@ func (c *Cluster) fault(ctx context.Context) error {
 
 // later does something after a while, beside what else goes on.
 func (c *Cluster) later(ctx context.Context, least, most time.Duration, do func()) {
-	after := c.rng.between(least, most)
+	after := c.plan.between(least, most)
 	c.parts.Go(func() {
 		sleep(ctx, after)
 		if ctx.Err() == nil {
@@ -60,25 +60,25 @@ func (c *Cluster) later(ctx context.Context, least, most time.Duration, do func(
 	})
 }
 
-func (c *Cluster) anyWorker() *workerProcess { return c.workers[c.rng.intn(len(c.workers))] }
+func (c *Cluster) anyWorker() *workerProcess { return c.workers[c.plan.intn(len(c.workers))] }
 
-func (c *Cluster) anyController() *controllerProcess { return c.voters[c.rng.intn(len(c.voters))] }
+func (c *Cluster) anyController() *controllerProcess { return c.voters[c.plan.intn(len(c.voters))] }
 
 func (c *Cluster) killWorker(ctx context.Context) (string, error) {
 	w := c.anyWorker()
 	w.kill()
-	sleep(ctx, c.rng.between(time.Millisecond, 4*time.Second))
+	sleep(ctx, c.plan.between(time.Millisecond, 4*time.Second))
 	w.start(ctx)
 	return "kill " + w.id, nil
 }
 
 func (c *Cluster) killController(ctx context.Context) (string, error) {
 	v := c.anyController()
-	if leads := c.leader(); leads != nil && c.rng.chance(0.7) {
+	if leads := c.leader(); leads != nil && c.plan.chance(0.7) {
 		v = leads
 	}
 	v.kill()
-	sleep(ctx, c.rng.between(time.Millisecond, 4*time.Second))
+	sleep(ctx, c.plan.between(time.Millisecond, 4*time.Second))
 	return "kill " + v.id, v.start(ctx)
 }
 
@@ -132,7 +132,7 @@ func (c *Cluster) cutControllersApart(ctx context.Context) (string, error) {
 		return "nothing", nil
 	}
 	v := c.anyController()
-	if leads := c.leader(); leads != nil && c.rng.chance(0.6) {
+	if leads := c.leader(); leads != nil && c.plan.chance(0.6) {
 		v = leads
 	}
 	for _, other := range c.voters {
@@ -152,7 +152,7 @@ func (c *Cluster) cutControllersApart(ctx context.Context) (string, error) {
 
 func (c *Cluster) spoilBlobs(ctx context.Context) (string, error) {
 	rate := 0.05
-	if c.rng.chance(0.3) {
+	if c.plan.chance(0.3) {
 		rate = 1 // the store is away
 	}
 	c.setBlobRate(rate)
@@ -169,7 +169,7 @@ func (c *Cluster) setBlobRate(rate float64) {
 func (c *Cluster) failOperators(context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.failing = 1 + c.rng.intn(3)
+	c.failing = 1 + c.plan.intn(3)
 	return fmt.Sprintf("%d batches fail", c.failing), nil
 }
 
@@ -207,7 +207,7 @@ func (c *Cluster) drainWorker(ctx context.Context) (string, error) {
 }
 
 func (c *Cluster) stopAndResume(ctx context.Context) (string, error) {
-	uid := c.uids[c.rng.intn(len(c.uids))]
+	uid := c.uids[c.plan.intn(len(c.uids))]
 	desire := func(d catalog.Desired) error {
 		_, err := c.propose(ctx, func() catalog.Command {
 			return &catalog.SetDesired{At: time.Now().UnixMicro(), UID: uid, Desired: d}
@@ -217,12 +217,12 @@ func (c *Cluster) stopAndResume(ctx context.Context) (string, error) {
 	if err := desire(catalog.DesiredStopped); err != nil {
 		return "stop " + uid, err
 	}
-	sleep(ctx, c.rng.between(10*time.Millisecond, 4*time.Second))
+	sleep(ctx, c.plan.between(10*time.Millisecond, 4*time.Second))
 	return "stop and resume " + uid, desire(catalog.DesiredRunning)
 }
 
 func (c *Cluster) rescale(ctx context.Context) (string, error) {
-	i, parallelism := c.rng.intn(len(c.uids)), 1+c.rng.intn(5)
+	i, parallelism := c.plan.intn(len(c.uids)), 1+c.plan.intn(5)
 	return fmt.Sprintf("rescale %s to %d", c.uids[i], parallelism), c.apply(ctx, i, parallelism)
 }
 

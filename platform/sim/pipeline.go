@@ -53,7 +53,7 @@ func (c *Cluster) apply(ctx context.Context, i, parallelism int) error {
 	if _, err := c.blobs.Put(ctx, agent.GraphName(digest), bytes.NewReader(b)); err != nil && !errors.Is(err, blob.ErrExists) {
 		return err
 	}
-	interval := []int64{20, 100, 500}[c.rng.intn(3)]
+	interval := []int64{20, 100, 500}[c.plan.intn(3)]
 	r, err := c.propose(ctx, func() catalog.Command {
 		return &catalog.ApplyPipeline{
 			At: time.Now().UnixMicro(), Namespace: catalog.DefaultNamespace, Name: fmt.Sprintf("p%d", i),

@@ -27,12 +27,13 @@ type controllerProcess struct {
 
 	node *raftmeta.Node // of the life under way
 
-	mu     sync.Mutex // guards what follows
-	alive  bool
-	desk   *cluster.Desk
-	ctx    context.Context //nolint:containedctx // of the life under way
-	cancel context.CancelFunc
-	tasks  *sync.WaitGroup
+	mu      sync.Mutex // guards what follows
+	alive   bool
+	desk    *cluster.Desk
+	control *controller.Controller
+	ctx     context.Context //nolint:containedctx // of the life under way
+	cancel  context.CancelFunc
+	tasks   *sync.WaitGroup
 }
 
 func (c *Cluster) newController(i int) *controllerProcess {
@@ -77,7 +78,7 @@ func (v *controllerProcess) start(ctx context.Context) error {
 	tasks := &sync.WaitGroup{}
 	tasks.Go(func() { control.Run(life) })
 	v.mu.Lock()
-	v.node, v.alive, v.desk, v.ctx, v.cancel, v.tasks = node, true, desk, life, cancel, tasks
+	v.node, v.alive, v.desk, v.control, v.ctx, v.cancel, v.tasks = node, true, desk, control, life, cancel, tasks
 	v.mu.Unlock()
 	v.c.net.setDown(v.id, false)
 	return nil
@@ -98,6 +99,8 @@ func (v *controllerProcess) kill() {
 	}
 	v.cancel()
 	v.tasks.Wait()
+	// Alone, it answers or gives up every proposal; Raft forgets what it has not when it is closed.
+	<-time.After(4 * raftTimeout)
 	_ = v.node.Close() // a crash closes files, too
 }
 

@@ -51,7 +51,8 @@ const (
 // Cluster is a run under way.
 type Cluster struct {
 	o       Options
-	rng     *random
+	rng     *random // what happens by chance, in whatever order goroutines ask
+	plan    *random // what goes wrong, and when: one goroutine asks
 	net     *network
 	raft    *memnet.Net
 	fabric  *fabric
@@ -95,7 +96,7 @@ func (r *random) between(least, most time.Duration) time.Duration {
 // Run does a whole run, within a bubble. An error says what did not hold, and
 // what had gone wrong before.
 func Run(ctx context.Context, o Options) error {
-	c := &Cluster{o: o, rng: &random{rng: rand.New(rand.NewPCG(o.Seed, 7))}, blobs: memblob.New(memblob.Options{}), world: runtimetest.NewWorld(splits, o.Rows)}
+	c := &Cluster{o: o, rng: &random{rng: rand.New(rand.NewPCG(o.Seed, 7))}, plan: &random{rng: rand.New(rand.NewPCG(o.Seed, 8))}, blobs: memblob.New(memblob.Options{}), world: runtimetest.NewWorld(splits, o.Rows)}
 	c.world.SetBefore(c.before)
 	c.net, c.raft = newNetwork(c.rng), memnet.New()
 	c.fabric = newFabric(c.net)
@@ -120,7 +121,7 @@ func (c *Cluster) run(ctx context.Context) error {
 		return err
 	}
 	for i := range c.o.Pipelines {
-		if err := c.apply(ctx, i, 2+c.rng.intn(3)); err != nil {
+		if err := c.apply(ctx, i, 2+c.plan.intn(3)); err != nil {
 			return err
 		}
 	}
@@ -129,7 +130,7 @@ func (c *Cluster) run(ctx context.Context) error {
 		if err := c.fault(ctx); err != nil {
 			return err
 		}
-		sleep(ctx, c.rng.between(200*time.Millisecond, 6*time.Second))
+		sleep(ctx, c.plan.between(200*time.Millisecond, 6*time.Second))
 	}
 	c.heal(ctx)
 	c.world.Allow(c.o.Rows)
@@ -196,7 +197,7 @@ func (c *Cluster) judge(ctx context.Context) error {
 				if !ok {
 					return fmt.Errorf("pipeline %s is gone", uid)
 				}
-				return fmt.Errorf("pipeline %s has not finished: %+v", uid, p.Job)
+				return fmt.Errorf("pipeline %s has not finished: %+v; %s", uid, p.Job, c.standing(uid))
 			}
 			sleep(ctx, pollEvery)
 		}
@@ -210,6 +211,20 @@ func (c *Cluster) judge(ctx context.Context) error {
 		}
 	}
 	return c.agree(ctx)
+}
+
+// standing tells what the leader knows of a job.
+func (c *Cluster) standing(uid string) string {
+	v := c.leader()
+	if v == nil {
+		return "nobody leads"
+	}
+	status, known := v.control.Status(uid)
+	text := fmt.Sprintf("%s leads, known %v, %+v, connected %v;", v.id, known, status, v.front().Connected())
+	for _, w := range c.workers {
+		text += fmt.Sprintf(" %s: epoch %d, holds %v;", w.id, w.session.Epoch(), w.agent.Holding(w.session.Epoch()))
+	}
+	return text
 }
 
 // exact wants each row once, and every key numbered without a gap.

@@ -56,13 +56,23 @@ func (j *Job) stop() {
 	}
 }
 
+// trigger begins a checkpoint. The same one again, from a leader that finishes what
+// another began, is answered as before and begins nothing.
 func (j *Job) trigger(b element.Barrier) error {
 	j.mu.Lock()
+	if b.ID == j.latest.ID {
+		acked := j.acked
+		j.mu.Unlock()
+		if acked != nil && acked.Checkpoint == b.ID {
+			j.options.Reporter.Acknowledged(*acked)
+		}
+		return nil
+	}
 	if j.pending != nil {
 		defer j.mu.Unlock()
 		return fmt.Errorf("trigger checkpoint %d: %d is in progress", b.ID, j.pending.barrier.ID)
 	}
-	j.pending = &pending{barrier: b}
+	j.pending, j.latest = &pending{barrier: b}, b
 	j.mu.Unlock()
 	for _, t := range j.tasks {
 		if err := t.Trigger(b); err != nil {
@@ -79,6 +89,9 @@ func (j *Job) committed(checkpoint uint64) {
 		return
 	}
 	j.lastCommit = checkpoint
+	if j.acked != nil && j.acked.Checkpoint <= checkpoint {
+		j.acked = nil
+	}
 	none := j.committers == 0
 	j.mu.Unlock()
 	if none {
@@ -127,6 +140,9 @@ func (j *Job) write(p *pending) {
 	if stuck {
 		j.options.Reporter.Stuck(j.start.UID, j.start.Attempt, p.barrier.ID, "")
 	}
+	j.mu.Lock()
+	j.acked = &ack
+	j.mu.Unlock()
 	j.options.Reporter.Acknowledged(ack)
 }
 

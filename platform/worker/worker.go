@@ -177,6 +177,17 @@ func (w *Worker) Committed(uid string, attempt, checkpoint uint64) {
 // Job gives a running job, for status and metrics; nil if there is none.
 func (w *Worker) Job(uid string) *Job { return w.job(uid) }
 
+// Held is the checkpoint that the job has under way, or has done its part of
+// without having heard of the commit; 0 if there is none.
+func (j *Job) Held() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.latest.ID > j.lastCommit {
+		return j.latest.ID
+	}
+	return 0
+}
+
 // Jobs lists the uids of what runs here.
 func (w *Worker) Jobs() []string {
 	w.mu.Lock()
@@ -212,6 +223,8 @@ type Job struct {
 	ended      int
 	committers int
 	pending    *pending
+	latest     element.Barrier // of the last checkpoint that was triggered
+	acked      *Ack            // of the last one that was acknowledged
 	lastCommit uint64
 	published  map[uint64]int // checkpoint -> committers that have shown it
 	failed     bool

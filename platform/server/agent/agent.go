@@ -82,6 +82,8 @@ type job struct {
 	published uint64
 	last      uint64 // checkpoint that the worker knows as committed
 	failed    bool
+	failure   scheduler.TaskFailed     // said again to every leader, once failed
+	kind      scheduler.CheckpointKind // of the last checkpoint that was triggered
 }
 
 // New makes an agent. Connect it before anything is assigned.
@@ -306,6 +308,7 @@ func ReadDigest(ctx context.Context, blobs blob.Store, name string, want catalog
 
 // Trigger starts a checkpoint on this worker.
 func (a *Agent) Trigger(_ uint64, t scheduler.Trigger) {
+	a.update(t.UID, t.Attempt, func(j *job) { j.kind = t.Kind })
 	b := element.Barrier{ID: t.ID, Attempt: t.Attempt, Actions: element.Checkpoint}
 	switch t.Kind {
 	case scheduler.FinalStop:
@@ -336,6 +339,17 @@ func (a *Agent) Holding(epoch uint64) []scheduler.Event {
 	defer a.mu.Unlock()
 	var out []scheduler.Event
 	for uid, j := range a.jobs {
+		if j.failed {
+			again := j.failure
+			again.Worker = epoch
+			out = append(out, again)
+			continue
+		}
+		if running := a.worker.Job(uid); running != nil && running.Attempt() == j.attempt {
+			if id := running.Held(); id != 0 {
+				out = append(out, scheduler.CheckpointHeld{Worker: epoch, UID: uid, Attempt: j.attempt, ID: id, Kind: j.kind})
+			}
+		}
 		if j.ready {
 			out = append(out, scheduler.TasksReady{Worker: epoch, UID: uid, Attempt: j.attempt})
 		}

@@ -100,22 +100,21 @@ func (a *Agent) Ended(uid string, attempt uint64) {
 
 // Failed reports the first failure of an attempt, with whose fault it is.
 func (a *Agent) Failed(f worker.Failure) {
-	region, attempt := 0, f.Attempt
+	event := scheduler.TaskFailed{
+		Worker: a.leader.Epoch(), UID: f.UID, Attempt: f.Attempt, Class: classOf(f.Err), Text: firstLine(f.Err.Error()),
+	}
 	known := a.update(f.UID, f.Attempt, func(j *job) {
-		j.failed = true
-		region = regionOf(j, f.Task)
-		if region < len(j.regions) {
-			attempt = j.regions[region]
+		event.Region = regionOf(j, f.Task)
+		if event.Region < len(j.regions) {
+			event.Attempt = j.regions[event.Region]
 		}
+		j.failed, j.failure = true, event
 	})
 	if !known {
 		return
 	}
-	class := classOf(f.Err)
-	a.options.Log.Error("the job failed", "pipeline", a.name(f.UID), "attempt", f.Attempt, "class", string(class), "error", f.Err)
-	a.leader.Tell(scheduler.TaskFailed{
-		Worker: a.leader.Epoch(), UID: f.UID, Attempt: attempt, Region: region, Class: class, Text: firstLine(f.Err.Error()),
-	})
+	a.options.Log.Error("the job failed", "pipeline", a.name(f.UID), "attempt", f.Attempt, "class", string(event.Class), "error", f.Err)
+	a.leader.Tell(event)
 }
 
 func (a *Agent) name(uid string) string {

@@ -161,6 +161,8 @@ func (c *Controller) catchUp(ctx context.Context, core *scheduler.Core, event sc
 		uid = e.UID
 	case scheduler.OutputPublished:
 		uid = e.UID
+	case scheduler.CheckpointHeld:
+		uid = e.UID
 	default:
 		return // an answer to what the core asked
 	}

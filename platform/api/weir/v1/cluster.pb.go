@@ -904,6 +904,7 @@ type WorkerEvent struct {
 	//	*WorkerEvent_Part
 	//	*WorkerEvent_Decline
 	//	*WorkerEvent_Holding
+	//	*WorkerEvent_Held
 	Event         isWorkerEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1023,6 +1024,15 @@ func (x *WorkerEvent) GetHolding() *CheckpointHolding {
 	return nil
 }
 
+func (x *WorkerEvent) GetHeld() *CheckpointHeld {
+	if x != nil {
+		if x, ok := x.Event.(*WorkerEvent_Held); ok {
+			return x.Held
+		}
+	}
+	return nil
+}
+
 type isWorkerEvent_Event interface {
 	isWorkerEvent_Event()
 }
@@ -1055,6 +1065,10 @@ type WorkerEvent_Holding struct {
 	Holding *CheckpointHolding `protobuf:"bytes,9,opt,name=holding,proto3,oneof"`
 }
 
+type WorkerEvent_Held struct {
+	Held *CheckpointHeld `protobuf:"bytes,10,opt,name=held,proto3,oneof"`
+}
+
 func (*WorkerEvent_Ready) isWorkerEvent_Event() {}
 
 func (*WorkerEvent_Ended) isWorkerEvent_Event() {}
@@ -1068,6 +1082,8 @@ func (*WorkerEvent_Part) isWorkerEvent_Event() {}
 func (*WorkerEvent_Decline) isWorkerEvent_Event() {}
 
 func (*WorkerEvent_Holding) isWorkerEvent_Event() {}
+
+func (*WorkerEvent_Held) isWorkerEvent_Event() {}
 
 type TaskFailure struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1317,6 +1333,58 @@ func (x *CheckpointHolding) GetTasks() []string {
 	return nil
 }
 
+type CheckpointHeld struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckpointHeld) Reset() {
+	*x = CheckpointHeld{}
+	mi := &file_weir_v1_cluster_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckpointHeld) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckpointHeld) ProtoMessage() {}
+
+func (x *CheckpointHeld) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_cluster_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckpointHeld.ProtoReflect.Descriptor instead.
+func (*CheckpointHeld) Descriptor() ([]byte, []int) {
+	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *CheckpointHeld) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *CheckpointHeld) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
 type CheckpointMeasure struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Uid           string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
@@ -1329,7 +1397,7 @@ type CheckpointMeasure struct {
 
 func (x *CheckpointMeasure) Reset() {
 	*x = CheckpointMeasure{}
-	mi := &file_weir_v1_cluster_proto_msgTypes[18]
+	mi := &file_weir_v1_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1341,7 +1409,7 @@ func (x *CheckpointMeasure) String() string {
 func (*CheckpointMeasure) ProtoMessage() {}
 
 func (x *CheckpointMeasure) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_cluster_proto_msgTypes[18]
+	mi := &file_weir_v1_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1354,7 +1422,7 @@ func (x *CheckpointMeasure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointMeasure.ProtoReflect.Descriptor instead.
 func (*CheckpointMeasure) Descriptor() ([]byte, []int) {
-	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{18}
+	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CheckpointMeasure) GetUid() string {
@@ -1399,7 +1467,7 @@ type WorkerLogLine struct {
 
 func (x *WorkerLogLine) Reset() {
 	*x = WorkerLogLine{}
-	mi := &file_weir_v1_cluster_proto_msgTypes[19]
+	mi := &file_weir_v1_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1411,7 +1479,7 @@ func (x *WorkerLogLine) String() string {
 func (*WorkerLogLine) ProtoMessage() {}
 
 func (x *WorkerLogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_cluster_proto_msgTypes[19]
+	mi := &file_weir_v1_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1424,7 +1492,7 @@ func (x *WorkerLogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerLogLine.ProtoReflect.Descriptor instead.
 func (*WorkerLogLine) Descriptor() ([]byte, []int) {
-	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{19}
+	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WorkerLogLine) GetPipeline() string {
@@ -1480,7 +1548,7 @@ type JobNumbers struct {
 
 func (x *JobNumbers) Reset() {
 	*x = JobNumbers{}
-	mi := &file_weir_v1_cluster_proto_msgTypes[20]
+	mi := &file_weir_v1_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +1560,7 @@ func (x *JobNumbers) String() string {
 func (*JobNumbers) ProtoMessage() {}
 
 func (x *JobNumbers) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_cluster_proto_msgTypes[20]
+	mi := &file_weir_v1_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +1573,7 @@ func (x *JobNumbers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobNumbers.ProtoReflect.Descriptor instead.
 func (*JobNumbers) Descriptor() ([]byte, []int) {
-	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *JobNumbers) GetUid() string {
@@ -1542,7 +1610,7 @@ type TaskNumbers struct {
 
 func (x *TaskNumbers) Reset() {
 	*x = TaskNumbers{}
-	mi := &file_weir_v1_cluster_proto_msgTypes[21]
+	mi := &file_weir_v1_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +1622,7 @@ func (x *TaskNumbers) String() string {
 func (*TaskNumbers) ProtoMessage() {}
 
 func (x *TaskNumbers) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_cluster_proto_msgTypes[21]
+	mi := &file_weir_v1_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +1635,7 @@ func (x *TaskNumbers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskNumbers.ProtoReflect.Descriptor instead.
 func (*TaskNumbers) Descriptor() ([]byte, []int) {
-	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TaskNumbers) GetStage() uint32 {
@@ -1630,7 +1698,7 @@ type OperatorNumbers struct {
 
 func (x *OperatorNumbers) Reset() {
 	*x = OperatorNumbers{}
-	mi := &file_weir_v1_cluster_proto_msgTypes[22]
+	mi := &file_weir_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1642,7 +1710,7 @@ func (x *OperatorNumbers) String() string {
 func (*OperatorNumbers) ProtoMessage() {}
 
 func (x *OperatorNumbers) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_cluster_proto_msgTypes[22]
+	mi := &file_weir_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1655,7 +1723,7 @@ func (x *OperatorNumbers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorNumbers.ProtoReflect.Descriptor instead.
 func (*OperatorNumbers) Descriptor() ([]byte, []int) {
-	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OperatorNumbers) GetId() string {
@@ -1786,7 +1854,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_weir_v1_cluster_proto_msgTypes[23]
+	mi := &file_weir_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1798,7 +1866,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_cluster_proto_msgTypes[23]
+	mi := &file_weir_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1811,7 +1879,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{23}
+	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DrainRequest) GetEpoch() uint64 {
@@ -1829,7 +1897,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_weir_v1_cluster_proto_msgTypes[24]
+	mi := &file_weir_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1841,7 +1909,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_cluster_proto_msgTypes[24]
+	mi := &file_weir_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1854,7 +1922,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 type LeaveRequest struct {
@@ -1867,7 +1935,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_weir_v1_cluster_proto_msgTypes[25]
+	mi := &file_weir_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +1947,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_cluster_proto_msgTypes[25]
+	mi := &file_weir_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +1960,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LeaveRequest) GetEpoch() uint64 {
@@ -1917,7 +1985,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_weir_v1_cluster_proto_msgTypes[26]
+	mi := &file_weir_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1929,7 +1997,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_cluster_proto_msgTypes[26]
+	mi := &file_weir_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1942,7 +2010,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{26}
+	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 type FindTopicRequest struct {
@@ -1955,7 +2023,7 @@ type FindTopicRequest struct {
 
 func (x *FindTopicRequest) Reset() {
 	*x = FindTopicRequest{}
-	mi := &file_weir_v1_cluster_proto_msgTypes[27]
+	mi := &file_weir_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2035,7 @@ func (x *FindTopicRequest) String() string {
 func (*FindTopicRequest) ProtoMessage() {}
 
 func (x *FindTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_cluster_proto_msgTypes[27]
+	mi := &file_weir_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2048,7 @@ func (x *FindTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindTopicRequest.ProtoReflect.Descriptor instead.
 func (*FindTopicRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{27}
+	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FindTopicRequest) GetNamespace() string {
@@ -2006,7 +2074,7 @@ type FindTopicResponse struct {
 
 func (x *FindTopicResponse) Reset() {
 	*x = FindTopicResponse{}
-	mi := &file_weir_v1_cluster_proto_msgTypes[28]
+	mi := &file_weir_v1_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2086,7 @@ func (x *FindTopicResponse) String() string {
 func (*FindTopicResponse) ProtoMessage() {}
 
 func (x *FindTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_cluster_proto_msgTypes[28]
+	mi := &file_weir_v1_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2099,7 @@ func (x *FindTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindTopicResponse.ProtoReflect.Descriptor instead.
 func (*FindTopicResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{28}
+	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FindTopicResponse) GetTopic() []byte {
@@ -2053,7 +2121,7 @@ type AnnounceRequest struct {
 
 func (x *AnnounceRequest) Reset() {
 	*x = AnnounceRequest{}
-	mi := &file_weir_v1_cluster_proto_msgTypes[29]
+	mi := &file_weir_v1_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2133,7 @@ func (x *AnnounceRequest) String() string {
 func (*AnnounceRequest) ProtoMessage() {}
 
 func (x *AnnounceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_cluster_proto_msgTypes[29]
+	mi := &file_weir_v1_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2146,7 @@ func (x *AnnounceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceRequest.ProtoReflect.Descriptor instead.
 func (*AnnounceRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{29}
+	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AnnounceRequest) GetId() string {
@@ -2117,7 +2185,7 @@ type AnnounceResponse struct {
 
 func (x *AnnounceResponse) Reset() {
 	*x = AnnounceResponse{}
-	mi := &file_weir_v1_cluster_proto_msgTypes[30]
+	mi := &file_weir_v1_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2197,7 @@ func (x *AnnounceResponse) String() string {
 func (*AnnounceResponse) ProtoMessage() {}
 
 func (x *AnnounceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_cluster_proto_msgTypes[30]
+	mi := &file_weir_v1_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2142,7 +2210,7 @@ func (x *AnnounceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceResponse.ProtoReflect.Descriptor instead.
 func (*AnnounceResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{30}
+	return file_weir_v1_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 var File_weir_v1_cluster_proto protoreflect.FileDescriptor
@@ -2211,7 +2279,7 @@ const file_weir_v1_cluster_proto_rawDesc = "" +
 	"\vJobProgress\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x04R\aattempt\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x04R\x05count\"\xe1\x02\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\"\x90\x03\n" +
 	"\vWorkerEvent\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x04R\aattempt\x12\x16\n" +
@@ -2221,7 +2289,9 @@ const file_weir_v1_cluster_proto_rawDesc = "" +
 	"\x06failed\x18\x06 \x01(\v2\x14.weir.v1.TaskFailureH\x00R\x06failed\x12-\n" +
 	"\x04part\x18\a \x01(\v2\x17.weir.v1.CheckpointPartH\x00R\x04part\x126\n" +
 	"\adecline\x18\b \x01(\v2\x1a.weir.v1.CheckpointDeclineH\x00R\adecline\x126\n" +
-	"\aholding\x18\t \x01(\v2\x1a.weir.v1.CheckpointHoldingH\x00R\aholdingB\a\n" +
+	"\aholding\x18\t \x01(\v2\x1a.weir.v1.CheckpointHoldingH\x00R\aholding\x12-\n" +
+	"\x04held\x18\n" +
+	" \x01(\v2\x17.weir.v1.CheckpointHeldH\x00R\x04heldB\a\n" +
 	"\x05event\"k\n" +
 	"\vTaskFailure\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\rR\x06region\x12\x14\n" +
@@ -2239,7 +2309,10 @@ const file_weir_v1_cluster_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"9\n" +
 	"\x11CheckpointHolding\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
-	"\x05tasks\x18\x02 \x03(\tR\x05tasks\"\xa9\x01\n" +
+	"\x05tasks\x18\x02 \x03(\tR\x05tasks\"4\n" +
+	"\x0eCheckpointHeld\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\"\xa9\x01\n" +
 	"\x11CheckpointMeasure\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x1e\n" +
 	"\n" +
@@ -2331,7 +2404,7 @@ func file_weir_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_weir_v1_cluster_proto_rawDescData
 }
 
-var file_weir_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_weir_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_weir_v1_cluster_proto_goTypes = []any{
 	(*AboutRequest)(nil),          // 0: weir.v1.AboutRequest
 	(*AboutResponse)(nil),         // 1: weir.v1.AboutResponse
@@ -2351,66 +2424,68 @@ var file_weir_v1_cluster_proto_goTypes = []any{
 	(*CheckpointPart)(nil),        // 15: weir.v1.CheckpointPart
 	(*CheckpointDecline)(nil),     // 16: weir.v1.CheckpointDecline
 	(*CheckpointHolding)(nil),     // 17: weir.v1.CheckpointHolding
-	(*CheckpointMeasure)(nil),     // 18: weir.v1.CheckpointMeasure
-	(*WorkerLogLine)(nil),         // 19: weir.v1.WorkerLogLine
-	(*JobNumbers)(nil),            // 20: weir.v1.JobNumbers
-	(*TaskNumbers)(nil),           // 21: weir.v1.TaskNumbers
-	(*OperatorNumbers)(nil),       // 22: weir.v1.OperatorNumbers
-	(*DrainRequest)(nil),          // 23: weir.v1.DrainRequest
-	(*DrainResponse)(nil),         // 24: weir.v1.DrainResponse
-	(*LeaveRequest)(nil),          // 25: weir.v1.LeaveRequest
-	(*LeaveResponse)(nil),         // 26: weir.v1.LeaveResponse
-	(*FindTopicRequest)(nil),      // 27: weir.v1.FindTopicRequest
-	(*FindTopicResponse)(nil),     // 28: weir.v1.FindTopicResponse
-	(*AnnounceRequest)(nil),       // 29: weir.v1.AnnounceRequest
-	(*AnnounceResponse)(nil),      // 30: weir.v1.AnnounceResponse
-	nil,                           // 31: weir.v1.Assigned.WorkersEntry
-	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
+	(*CheckpointHeld)(nil),        // 18: weir.v1.CheckpointHeld
+	(*CheckpointMeasure)(nil),     // 19: weir.v1.CheckpointMeasure
+	(*WorkerLogLine)(nil),         // 20: weir.v1.WorkerLogLine
+	(*JobNumbers)(nil),            // 21: weir.v1.JobNumbers
+	(*TaskNumbers)(nil),           // 22: weir.v1.TaskNumbers
+	(*OperatorNumbers)(nil),       // 23: weir.v1.OperatorNumbers
+	(*DrainRequest)(nil),          // 24: weir.v1.DrainRequest
+	(*DrainResponse)(nil),         // 25: weir.v1.DrainResponse
+	(*LeaveRequest)(nil),          // 26: weir.v1.LeaveRequest
+	(*LeaveResponse)(nil),         // 27: weir.v1.LeaveResponse
+	(*FindTopicRequest)(nil),      // 28: weir.v1.FindTopicRequest
+	(*FindTopicResponse)(nil),     // 29: weir.v1.FindTopicResponse
+	(*AnnounceRequest)(nil),       // 30: weir.v1.AnnounceRequest
+	(*AnnounceResponse)(nil),      // 31: weir.v1.AnnounceResponse
+	nil,                           // 32: weir.v1.Assigned.WorkersEntry
+	(*durationpb.Duration)(nil),   // 33: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
 }
 var file_weir_v1_cluster_proto_depIdxs = []int32{
 	6,  // 0: weir.v1.FollowResponse.assignments:type_name -> weir.v1.Assignments
 	8,  // 1: weir.v1.FollowResponse.trigger:type_name -> weir.v1.TriggerWord
 	9,  // 2: weir.v1.FollowResponse.abort:type_name -> weir.v1.AbortWord
 	7,  // 3: weir.v1.Assignments.assigned:type_name -> weir.v1.Assigned
-	31, // 4: weir.v1.Assigned.workers:type_name -> weir.v1.Assigned.WorkersEntry
+	32, // 4: weir.v1.Assigned.workers:type_name -> weir.v1.Assigned.WorkersEntry
 	12, // 5: weir.v1.ReportRequest.progress:type_name -> weir.v1.JobProgress
 	13, // 6: weir.v1.ReportRequest.events:type_name -> weir.v1.WorkerEvent
-	18, // 7: weir.v1.ReportRequest.measures:type_name -> weir.v1.CheckpointMeasure
-	19, // 8: weir.v1.ReportRequest.lines:type_name -> weir.v1.WorkerLogLine
-	20, // 9: weir.v1.ReportRequest.jobs:type_name -> weir.v1.JobNumbers
+	19, // 7: weir.v1.ReportRequest.measures:type_name -> weir.v1.CheckpointMeasure
+	20, // 8: weir.v1.ReportRequest.lines:type_name -> weir.v1.WorkerLogLine
+	21, // 9: weir.v1.ReportRequest.jobs:type_name -> weir.v1.JobNumbers
 	14, // 10: weir.v1.WorkerEvent.failed:type_name -> weir.v1.TaskFailure
 	15, // 11: weir.v1.WorkerEvent.part:type_name -> weir.v1.CheckpointPart
 	16, // 12: weir.v1.WorkerEvent.decline:type_name -> weir.v1.CheckpointDecline
 	17, // 13: weir.v1.WorkerEvent.holding:type_name -> weir.v1.CheckpointHolding
-	32, // 14: weir.v1.CheckpointMeasure.align:type_name -> google.protobuf.Duration
-	32, // 15: weir.v1.CheckpointMeasure.freeze:type_name -> google.protobuf.Duration
-	33, // 16: weir.v1.WorkerLogLine.time:type_name -> google.protobuf.Timestamp
-	21, // 17: weir.v1.JobNumbers.tasks:type_name -> weir.v1.TaskNumbers
-	32, // 18: weir.v1.TaskNumbers.busy:type_name -> google.protobuf.Duration
-	32, // 19: weir.v1.TaskNumbers.waited:type_name -> google.protobuf.Duration
-	22, // 20: weir.v1.TaskNumbers.operators:type_name -> weir.v1.OperatorNumbers
-	0,  // 21: weir.v1.ClusterService.About:input_type -> weir.v1.AboutRequest
-	2,  // 22: weir.v1.ClusterService.Join:input_type -> weir.v1.JoinRequest
-	4,  // 23: weir.v1.ClusterService.Follow:input_type -> weir.v1.FollowRequest
-	10, // 24: weir.v1.ClusterService.Report:input_type -> weir.v1.ReportRequest
-	23, // 25: weir.v1.ClusterService.Drain:input_type -> weir.v1.DrainRequest
-	25, // 26: weir.v1.ClusterService.Leave:input_type -> weir.v1.LeaveRequest
-	27, // 27: weir.v1.ClusterService.FindTopic:input_type -> weir.v1.FindTopicRequest
-	29, // 28: weir.v1.ClusterService.Announce:input_type -> weir.v1.AnnounceRequest
-	1,  // 29: weir.v1.ClusterService.About:output_type -> weir.v1.AboutResponse
-	3,  // 30: weir.v1.ClusterService.Join:output_type -> weir.v1.JoinResponse
-	5,  // 31: weir.v1.ClusterService.Follow:output_type -> weir.v1.FollowResponse
-	11, // 32: weir.v1.ClusterService.Report:output_type -> weir.v1.ReportResponse
-	24, // 33: weir.v1.ClusterService.Drain:output_type -> weir.v1.DrainResponse
-	26, // 34: weir.v1.ClusterService.Leave:output_type -> weir.v1.LeaveResponse
-	28, // 35: weir.v1.ClusterService.FindTopic:output_type -> weir.v1.FindTopicResponse
-	30, // 36: weir.v1.ClusterService.Announce:output_type -> weir.v1.AnnounceResponse
-	29, // [29:37] is the sub-list for method output_type
-	21, // [21:29] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	18, // 14: weir.v1.WorkerEvent.held:type_name -> weir.v1.CheckpointHeld
+	33, // 15: weir.v1.CheckpointMeasure.align:type_name -> google.protobuf.Duration
+	33, // 16: weir.v1.CheckpointMeasure.freeze:type_name -> google.protobuf.Duration
+	34, // 17: weir.v1.WorkerLogLine.time:type_name -> google.protobuf.Timestamp
+	22, // 18: weir.v1.JobNumbers.tasks:type_name -> weir.v1.TaskNumbers
+	33, // 19: weir.v1.TaskNumbers.busy:type_name -> google.protobuf.Duration
+	33, // 20: weir.v1.TaskNumbers.waited:type_name -> google.protobuf.Duration
+	23, // 21: weir.v1.TaskNumbers.operators:type_name -> weir.v1.OperatorNumbers
+	0,  // 22: weir.v1.ClusterService.About:input_type -> weir.v1.AboutRequest
+	2,  // 23: weir.v1.ClusterService.Join:input_type -> weir.v1.JoinRequest
+	4,  // 24: weir.v1.ClusterService.Follow:input_type -> weir.v1.FollowRequest
+	10, // 25: weir.v1.ClusterService.Report:input_type -> weir.v1.ReportRequest
+	24, // 26: weir.v1.ClusterService.Drain:input_type -> weir.v1.DrainRequest
+	26, // 27: weir.v1.ClusterService.Leave:input_type -> weir.v1.LeaveRequest
+	28, // 28: weir.v1.ClusterService.FindTopic:input_type -> weir.v1.FindTopicRequest
+	30, // 29: weir.v1.ClusterService.Announce:input_type -> weir.v1.AnnounceRequest
+	1,  // 30: weir.v1.ClusterService.About:output_type -> weir.v1.AboutResponse
+	3,  // 31: weir.v1.ClusterService.Join:output_type -> weir.v1.JoinResponse
+	5,  // 32: weir.v1.ClusterService.Follow:output_type -> weir.v1.FollowResponse
+	11, // 33: weir.v1.ClusterService.Report:output_type -> weir.v1.ReportResponse
+	25, // 34: weir.v1.ClusterService.Drain:output_type -> weir.v1.DrainResponse
+	27, // 35: weir.v1.ClusterService.Leave:output_type -> weir.v1.LeaveResponse
+	29, // 36: weir.v1.ClusterService.FindTopic:output_type -> weir.v1.FindTopicResponse
+	31, // 37: weir.v1.ClusterService.Announce:output_type -> weir.v1.AnnounceResponse
+	30, // [30:38] is the sub-list for method output_type
+	22, // [22:30] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_cluster_proto_init() }
@@ -2432,6 +2507,7 @@ func file_weir_v1_cluster_proto_init() {
 		(*WorkerEvent_Part)(nil),
 		(*WorkerEvent_Decline)(nil),
 		(*WorkerEvent_Holding)(nil),
+		(*WorkerEvent_Held)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2439,7 +2515,7 @@ func file_weir_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_cluster_proto_rawDesc), len(file_weir_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
