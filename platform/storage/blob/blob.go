@@ -1,6 +1,6 @@
 // Package blob keeps immutable byte objects under names: segments, manifests,
-// modules, graphs. A store is a folder, memory, or later a bucket. It must not
-// know what the bytes mean.
+// modules, graphs. A store is a folder, memory, or a bucket. It must not know
+// what the bytes mean.
 package blob
 
 import (
@@ -25,8 +25,9 @@ type Info struct {
 
 // Store keeps objects. Put is atomic: an object is whole or absent, also after
 // a crash; a store that syncs has it on the disk before Put returns. Names are
-// as CheckName says, and none is a folder of another. All methods may be used
-// by many goroutines.
+// as CheckName says, and callers give none that is a folder of another: a folder
+// refuses it with ErrExists, a bucket does not look. All methods may be used by
+// many goroutines.
 type Store interface {
 	// Put writes an object that does not exist yet; ErrExists otherwise.
 	Put(ctx context.Context, name string, r io.Reader) (Info, error)
