@@ -58,6 +58,11 @@ var owners = map[string]string{
 	"github.com/spf13/cobra":              "platform/cli",
 	"go.yaml.in/yaml/v3":                  "platform/planner",
 	"github.com/prometheus/client_golang": "platform/metrics",
+	"gocloud.dev":                         "platform/storage/blob/bucket",
+	"github.com/aws":                      "platform/storage/blob/bucket",
+	"github.com/Azure":                    "platform/storage/blob/bucket",
+	"cloud.google.com/go":                 "platform/storage/blob/bucket",
+	"github.com/johannesboyne/gofakes3":   "platform/storage/blob/s3test",
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {

@@ -120,7 +120,7 @@ func (c *Core) due(j *job) (CheckpointKind, bool) {
 	case j.asked:
 		return Periodic, true
 	}
-	interval := orDefault(rev.IntervalMs*millisecond, DefaultInterval)
+	interval := orDefault(rev.IntervalMs*millisecond, c.interval)
 	return Periodic, c.now-j.triggered >= interval && j.moved() != j.base
 }
 

@@ -27,7 +27,7 @@ const (
 
 	StartTimeout = 120 * second // from the attempt to all tasks ready
 
-	DefaultInterval = 1 * second
+	DefaultInterval = 1 * second // where a write costs little; see Every
 	DefaultPause    = 100 * millisecond
 	DefaultTimeout  = 60 * second
 	ReserveIDs      = 1000 // checkpoint ids at once
@@ -40,14 +40,15 @@ const (
 // Core is the scheduler of a leader. It is not safe for concurrent use: one
 // goroutine steps it. While it does not lead it only follows the catalog.
 type Core struct {
-	leading bool
-	seed    uint64
-	now     int64
-	view    *catalog.State
-	jobs    map[string]*job
-	order   []string // uids of jobs, sorted: maps have no order
-	workers map[uint64]*worker
-	actions []Action
+	interval int64 // of checkpoints, unless a revision has its own
+	leading  bool
+	seed     uint64
+	now      int64
+	view     *catalog.State
+	jobs     map[string]*job
+	order    []string // uids of jobs, sorted: maps have no order
+	workers  map[uint64]*worker
+	actions  []Action
 
 	token                  uint64
 	underway               map[uint64]underway // proposals by token
@@ -77,8 +78,13 @@ type underway struct {
 
 // New returns a core that does not lead.
 func New() *Core {
-	return &Core{view: catalog.New(), jobs: make(map[string]*job), workers: make(map[uint64]*worker), underway: make(map[uint64]underway)}
+	return &Core{interval: DefaultInterval, view: catalog.New(), jobs: make(map[string]*job), workers: make(map[uint64]*worker), underway: make(map[uint64]underway)}
 }
+
+// Every sets the interval of checkpoints, in microseconds, where a pipeline's
+// file names none: it depends on what a write of the store costs. It is called
+// before the first step.
+func (c *Core) Every(interval int64) { c.interval = interval }
 
 // Step takes an event at a time in microseconds since the epoch and returns what
 // is to be done, in order. The time comes from one monotonic clock; one that runs back counts as standing.

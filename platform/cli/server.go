@@ -90,7 +90,7 @@ Raft for a certificate with --tls-client-ca.`,
 	f.StringVar(&durability, "durability", durability, "interval or strict")
 	f.StringVar(&o.NATSURL, "nats", "", "URL of an outside NATS instead of the embedded one")
 	f.StringVar(&o.NATSListen, "nats-listen", "", "address where the embedded NATS takes plain clients (default: none)")
-	f.StringVar(&o.BlobURL, "blob", "", "URL of object storage for state (default: a folder in the data folder)")
+	f.StringVar(&o.BlobURL, "blob", "", "where state is kept: s3://BUCKET/PREFIX?region=NAME, gs://, azblob://, file:///FOLDER (default: a folder in the data folder)")
 	f.StringSliceVar(&o.Roles, "role", nil, "controller, gateway, worker, comma-separated (default: all)")
 	f.StringSliceVar(&o.Join, "join", nil, "URLs of controllers, for a server that is none")
 	f.StringVar(&o.Advertise, "advertise", "", "HOST:PORT where other processes reach --listen (default: the same)")

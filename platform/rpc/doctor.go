@@ -89,6 +89,17 @@ func CheckTopics(node *raftmeta.Node, conn *nats.Conn, embedded bool) Check {
 	}}
 }
 
+// CheckBlobs writes, reads and deletes a small object.
+func CheckBlobs(blobs blob.Store, where string) Check {
+	return Check{Name: "blobs", Do: func(ctx context.Context) ([]Finding, error) {
+		begun := time.Now()
+		if err := blob.Probe(ctx, blobs); err != nil {
+			return []Finding{{Error, fmt.Sprintf("%s: %v", where, err), "until it works no checkpoint completes, and output of exactly-once sinks stands still"}}, nil
+		}
+		return []Finding{{OK, fmt.Sprintf("%s takes a write, a read and a delete, in %s", where, time.Since(begun).Round(time.Millisecond)), ""}}, nil
+	}}
+}
+
 // CheckCheckpoints reads the last checkpoints whole, up to a bound.
 func CheckCheckpoints(node *raftmeta.Node, blobs blob.Store, manifestName func(uid string, cp catalog.Checkpoint) string, totalBytes func(*snapshot.Manifest) int64) Check {
 	return Check{Name: "checkpoints", Do: func(ctx context.Context) ([]Finding, error) {

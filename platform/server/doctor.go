@@ -14,6 +14,7 @@ func (s *Server) checks() []rpc.Check {
 	}
 	return []rpc.Check{
 		rpc.CheckDisk(s.options.DataDir),
+		rpc.CheckBlobs(s.blobs, shownURL(s.blobURL())),
 		rpc.CheckExposure(s.ports()),
 		checkTLS(s.tls, s.options.Clock),
 		rpc.CheckClock(s.node, s.options.Clock),

@@ -20,7 +20,7 @@ const announceEvery = 200 * time.Millisecond
 
 // lead brings up what a controller does: deciding, keeping house, the services.
 func (s *Server) lead(ctx, running context.Context) error {
-	s.controller = controller.New(controller.Options{Node: s.node, Blobs: s.blobs, Log: s.log()})
+	s.controller = controller.New(controller.Options{Node: s.node, Blobs: s.blobs, Log: s.log(), Interval: s.checkpointInterval()})
 	s.desk = cluster.NewDesk(cluster.DeskOptions{Node: s.node, Scheduler: s.controller, About: s.aboutCluster, Lines: s.takeLines, Clock: s.options.Clock})
 	s.controller.SetWorkers(s.desk)
 	s.services()
@@ -118,7 +118,7 @@ func (s *Server) leaderURL() string {
 // aboutCluster is what a process that joins is told.
 func (s *Server) aboutCluster() cluster.Joined {
 	view := s.node.View()
-	out := cluster.Joined{Cluster: view.Settings.ClusterID, NATSURL: s.NATSURL(), Strict: s.nats != nil && s.options.Durability == Strict, BlobURL: "file://" + s.blobDir(), ExchangeKey: view.Settings.ExchangeKey}
+	out := cluster.Joined{Cluster: view.Settings.ClusterID, NATSURL: s.NATSURL(), Strict: s.nats != nil && s.options.Durability == Strict, BlobURL: s.blobURL(), ExchangeKey: view.Settings.ExchangeKey}
 	for n := range view.Nodes() {
 		if n.HTTPAddress != "" {
 			out.Controllers = append(out.Controllers, n.HTTPAddress)
@@ -130,6 +130,9 @@ func (s *Server) aboutCluster() cluster.Joined {
 // mark leaves a word in the folder of objects, by which a worker on the same
 // machine knows that it sees the same folder.
 func (s *Server) mark() error {
+	if s.blobDir() == "" {
+		return nil
+	}
 	return os.WriteFile(filepath.Join(s.blobDir(), markName), []byte(s.node.View().Settings.ClusterID), 0o600)
 }
 

@@ -59,6 +59,7 @@ type Options struct {
 	Trust      string
 	Token      string // that a process shows to the controllers it joins
 	Durability Durability
+	BlobURL    string // where objects are, as bloburl.Open takes it; empty: the folder blobs in DataDir
 	NATSURL    string // an existing NATS; empty: the embedded one
 	NATSListen string // where the embedded NATS takes plain clients; empty: nowhere
 	NodeID     string

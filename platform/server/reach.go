@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +16,6 @@ import (
 	"github.com/weirstream/weir/platform/auth/tlsfiles"
 	"github.com/weirstream/weir/platform/cluster"
 	"github.com/weirstream/weir/platform/embednats"
-	"github.com/weirstream/weir/platform/storage/blob"
-	"github.com/weirstream/weir/platform/storage/blob/fileblob"
 	"github.com/weirstream/weir/platform/upgrade"
 )
 
@@ -165,21 +161,4 @@ func (s *Server) tunnelNATS(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	embednats.Join(inside, outside)
-}
-
-// reachBlobs opens the objects where the controllers say that they are.
-func (s *Server) reachBlobs() (blob.Store, error) {
-	dir, ok := strings.CutPrefix(s.about.BlobURL, "file://")
-	if !ok {
-		return nil, fmt.Errorf("the controllers keep objects at %s, which this version does not reach", s.about.BlobURL)
-	}
-	mark, err := os.ReadFile(filepath.Join(dir, markName))
-	if err != nil || string(mark) != s.about.Cluster {
-		return nil, fmt.Errorf("the controllers keep objects in the folder %s of their machine, which is not here: mount it, or give the controllers a store that all reach", dir)
-	}
-	sync := fileblob.SyncNever
-	if s.about.Strict {
-		sync = fileblob.SyncAlways
-	}
-	return fileblob.Open(dir, fileblob.Options{Sync: sync})
 }

@@ -25,7 +25,6 @@ import (
 	"github.com/weirstream/weir/platform/server/agent"
 	"github.com/weirstream/weir/platform/server/controller"
 	"github.com/weirstream/weir/platform/storage/blob"
-	"github.com/weirstream/weir/platform/storage/blob/fileblob"
 	"github.com/weirstream/weir/platform/topics"
 	"github.com/weirstream/weir/raftmeta"
 	"github.com/weirstream/weir/wasmhost"
@@ -153,7 +152,7 @@ func (s *Server) engines(ctx context.Context) error {
 	if s.options.has(RoleController) {
 		wait.Go(func() { errs[1] = s.openNode(ctx) })
 	}
-	wait.Go(func() { s.blobs, errs[2] = s.openBlobs() })
+	wait.Go(func() { s.blobs, errs[2] = s.openBlobs(ctx) })
 	wait.Go(func() {
 		var err error
 		s.wasm, err = wasmhost.NewHost(context.Background(), wasmhost.Options{CacheDir: filepath.Join(s.options.DataDir, "cache", "wasm"), Unmetered: s.options.Unmetered})
@@ -161,23 +160,6 @@ func (s *Server) engines(ctx context.Context) error {
 	})
 	wait.Wait()
 	return errors.Join(errs...)
-}
-
-// openBlobs opens where objects are.
-func (s *Server) openBlobs() (blob.Store, error) {
-	if !s.options.has(RoleController) {
-		return s.reachBlobs()
-	}
-	return fileblob.Open(s.blobDir(), fileblob.Options{Sync: syncOf(s.options.Durability)})
-}
-
-func (s *Server) blobDir() string { return filepath.Join(s.options.DataDir, "blobs") }
-
-func syncOf(d Durability) fileblob.Sync {
-	if d == Strict {
-		return fileblob.SyncAlways
-	}
-	return fileblob.SyncNever
 }
 
 // syncInterval is how long what the log acknowledged may be off the disk.

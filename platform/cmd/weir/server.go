@@ -16,9 +16,6 @@ import (
 
 // runServer runs a server until the context ends.
 func runServer(ctx context.Context, o cli.ServerOptions) error {
-	if o.BlobURL != "" {
-		return fmt.Errorf("--blob %s: object stores are not built into this version; leave it out to use the data directory", o.BlobURL)
-	}
 	if err := failpoint.FromEnv(); err != nil {
 		return err
 	}
@@ -31,7 +28,7 @@ func runServer(ctx context.Context, o cli.ServerOptions) error {
 		return err
 	}
 	s, err := server.Start(ctx, server.Options{
-		DataDir: o.DataDir, Listen: o.Listen, Auth: o.Auth, PlainHTTP: o.PlainHTTP, TLS: o.TLS, SecretsKeyFile: o.SecretsKey, Durability: durabilityOf(o.Durability), NATSURL: o.NATSURL, NATSListen: o.NATSListen,
+		DataDir: o.DataDir, Listen: o.Listen, Auth: o.Auth, PlainHTTP: o.PlainHTTP, TLS: o.TLS, SecretsKeyFile: o.SecretsKey, Durability: durabilityOf(o.Durability), BlobURL: o.BlobURL, NATSURL: o.NATSURL, NATSListen: o.NATSListen,
 		NodeID: o.NodeID, RaftListen: o.RaftListen, RaftPeers: peers, AwaitJoin: o.AwaitJoin, Slots: o.Slots, Version: version, Log: log,
 		Roles: rolesOf(o.Roles), Join: o.Join, Advertise: o.Advertise, Trust: o.Trust, Token: o.Token,
 	})

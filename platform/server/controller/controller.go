@@ -41,6 +41,8 @@ type Options struct {
 	Blobs   blob.Store
 	Log     *slog.Logger
 	Workers Workers
+	// Interval is that of checkpoints where a pipeline's file names none; 0: scheduler.DefaultInterval.
+	Interval time.Duration
 }
 
 // Controller runs a scheduler.Core.
@@ -93,6 +95,9 @@ func (c *Controller) Status(uid string) (status scheduler.Status, ok bool) {
 func (c *Controller) Run(ctx context.Context) {
 	defer close(c.done)
 	core := scheduler.New()
+	if c.options.Interval > 0 {
+		core.Every(c.options.Interval.Microseconds())
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer c.jobs.Wait()
 	defer cancel()

@@ -157,8 +157,13 @@ func WriteManifest(ctx context.Context, store blob.Store, m *Manifest) (name str
 			return name, digest, m.noteHeld(name, b) // an earlier try came through
 		}
 		// Or it left half an object, in a store that is not as atomic as it says.
-		name += "-" + randomName()
-		_, err = blob.PutBytes(ctx, store, name, b)
+		// Readers make the name from the digest, so the whole one has to stand there.
+		var damage *DamageError
+		if errors.As(err, &damage) {
+			if err = store.Delete(ctx, name); err == nil {
+				_, err = blob.PutBytes(ctx, store, name, b)
+			}
+		}
 	}
 	if err != nil {
 		return "", digest, fmt.Errorf("write manifest of checkpoint %d: %w", m.Meta.Checkpoint, err)
