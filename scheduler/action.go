@@ -45,6 +45,22 @@ type WriteManifest struct {
 	Parts    []WorkerPart   // by worker
 }
 
+// WriteSavepoint stores a manifest for a savepoint: the checkpoint's, without the
+// transactions, which are visible all.
+type WriteSavepoint struct {
+	UID        string
+	Token      uint64
+	Checkpoint catalog.Checkpoint
+}
+
+// SavepointDone answers SavepointRequested: with the savepoint's id, or why there is none.
+type SavepointDone struct {
+	UID   string
+	Token uint64
+	ID    string
+	Err   error
+}
+
 // WorkerPart is a worker's part of a checkpoint.
 type WorkerPart struct {
 	Worker uint64
@@ -78,8 +94,10 @@ type Notify struct {
 	Evidence catalog.Digest
 }
 
-func (Propose) action()       {}
-func (Trigger) action()       {}
-func (WriteManifest) action() {}
-func (Abort) action()         {}
-func (Notify) action()        {}
+func (Propose) action()        {}
+func (Trigger) action()        {}
+func (WriteManifest) action()  {}
+func (Abort) action()          {}
+func (WriteSavepoint) action() {}
+func (SavepointDone) action()  {}
+func (Notify) action()         {}

@@ -21,14 +21,7 @@ type coordinator struct {
 	base       uint64
 	final      uint64 // id of the final checkpoint that was committed in this attempt
 	asked      bool
-	savepoints []savepoint
-}
-
-// savepoint is one that was asked for; id is set when its checkpoint is committed.
-type savepoint struct {
-	label  string
-	id     uint64
-	asking bool
+	savepoints []*savepoint
 }
 
 // phase is how far a checkpoint has come.
@@ -61,7 +54,7 @@ func (c *Core) coordinate(j *job) {
 	if c.resume(j) {
 		return
 	}
-	c.makeSavepoint(j)
+	c.makeSavepoints(j)
 	kind, due := c.due(j)
 	if !due || j.pending != 0 || j.reserving || c.now < j.retryAt {
 		return
@@ -114,7 +107,7 @@ func (c *Core) due(j *job) (CheckpointKind, bool) {
 		return "", false
 	case len(j.savepoints) > 0:
 		// The next checkpoint waits until the savepoint stands: it is made of the last one.
-		return ForSavepoint, !slices.ContainsFunc(j.savepoints, func(s savepoint) bool { return s.id != 0 })
+		return ForSavepoint, !slices.ContainsFunc(j.savepoints, func(s *savepoint) bool { return s.checkpoint != 0 })
 	case job.Last == nil:
 		return InitialOfState, true
 	case j.asked:
@@ -276,9 +269,9 @@ func (c *Core) complete(j *job) {
 	case FinalStop, FinalDrain:
 		j.final = cp.id
 	}
-	for i := range j.savepoints {
-		if cp.kind != Periodic && cp.kind != InitialOfState && j.savepoints[i].id == 0 {
-			j.savepoints[i].id = cp.id
+	for _, s := range j.savepoints {
+		if cp.kind != Periodic && cp.kind != InitialOfState && s.checkpoint == 0 {
+			s.checkpoint = cp.id
 		}
 	}
 }
@@ -296,47 +289,6 @@ func (c *Core) publish(j *job) {
 	}
 	j.publishing = true
 	c.publishes = append(c.publishes, catalog.Publication{UID: j.uid, ID: job.Last.ID})
-}
-
-// askSavepoint notes the wish for the next checkpoint, or takes the last one of a job that stands still.
-func (c *Core) askSavepoint(j *job, label string) {
-	s := savepoint{label: label}
-	if job := &j.p.Job; !job.State.Active() {
-		if job.Last == nil {
-			c.act(Notify{UID: j.uid, Level: Problem, Text: "savepoint: the pipeline has no checkpoint yet; start it first"})
-			return
-		}
-		s.id = job.Last.ID
-	} else if j.final != 0 {
-		s.id = j.final // it is stopping, and no other will follow
-	}
-	j.savepoints = append(j.savepoints, s)
-}
-
-func (c *Core) makeSavepoint(j *job) {
-	job := &j.p.Job
-	for i := range j.savepoints {
-		s := &j.savepoints[i]
-		if s.id == 0 || s.asking || job.Unpublished() {
-			continue
-		}
-		s.asking = true
-		c.propose(forSavepoint, j.uid, &catalog.CreateSavepoint{At: c.now, UID: j.uid, Checkpoint: s.id, Label: s.label})
-	}
-}
-
-func (c *Core) savepointMade(j *job, e Proposed) {
-	at := slices.IndexFunc(j.savepoints, func(s savepoint) bool { return s.asking })
-	if at < 0 {
-		return
-	}
-	s := j.savepoints[at]
-	j.savepoints = slices.Delete(j.savepoints, at, at+1)
-	if e.Err != nil {
-		c.act(Notify{UID: j.uid, Level: Problem, Text: "savepoint: " + e.Err.Error()})
-		return
-	}
-	c.act(Notify{UID: j.uid, Level: Info, Text: fmt.Sprintf("savepoint s%d of checkpoint %d", e.Result.Number, s.id)})
 }
 
 // moved is the sum of the workers' counters.

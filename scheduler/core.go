@@ -144,7 +144,9 @@ func (c *Core) handle(in Event) {
 	case CheckpointRequested:
 		c.request(e.UID, func(j *job) { j.asked = true })
 	case SavepointRequested:
-		c.request(e.UID, func(j *job) { c.askSavepoint(j, e.Label) })
+		c.askSavepoint(e)
+	case SavepointWritten:
+		c.savepointWritten(e)
 	}
 }
 
@@ -222,6 +224,7 @@ func (c *Core) refresh(uid string) {
 		return
 	case !ok:
 		c.give(j, "the pipeline was deleted")
+		c.dropSavepoints(j, errPipelineGone)
 		delete(c.jobs, uid)
 		c.order = slices.DeleteFunc(c.order, func(u string) bool { return u == uid })
 		return

@@ -156,10 +156,19 @@ type Proposed struct {
 // CheckpointRequested asks for a checkpoint now, also when nothing moved.
 type CheckpointRequested struct{ UID string }
 
-// SavepointRequested asks for a savepoint.
+// SavepointRequested asks for a savepoint; SavepointDone answers with the same token.
 type SavepointRequested struct {
 	UID   string
 	Label string
+	Token uint64
+}
+
+// SavepointWritten answers WriteSavepoint. Reason says why it was not; empty: it was.
+type SavepointWritten struct {
+	UID    string
+	Token  uint64
+	Digest catalog.Digest
+	Reason string
 }
 
 func (BecameLeader) event()        {}
@@ -182,3 +191,4 @@ func (OutputPublished) event()     {}
 func (Proposed) event()            {}
 func (CheckpointRequested) event() {}
 func (SavepointRequested) event()  {}
+func (SavepointWritten) event()    {}

@@ -31,7 +31,9 @@ type world struct {
 	triggered map[string]uint64 // the highest id ever triggered
 	aborted   map[string]map[uint64]bool
 	bounded   map[string]bool // pipelines whose sources have come to their end
-	unsafe    bool            // a proposal's answer may be lost
+	asked     map[uint64]bool // savepoints that were asked for and are not answered
+	token     uint64
+	unsafe    bool // a proposal's answer may be lost
 	log       []string
 }
 
@@ -113,6 +115,17 @@ func (w *world) step(in Event) {
 			} else {
 				w.queue = append(w.queue, ManifestWritten{UID: a.UID, Attempt: a.Attempt, ID: a.ID, Digest: digest(a.ID)})
 			}
+		case WriteSavepoint:
+			written := SavepointWritten{UID: a.UID, Token: a.Token, Digest: digest(a.Checkpoint.ID + 1<<40)}
+			if w.rng.IntN(20) == 0 {
+				written.Reason = "disk is full"
+			}
+			w.queue = append(w.queue, written)
+		case SavepointDone:
+			if !w.asked[a.Token] {
+				w.t.Fatalf("savepoint request %d is answered twice or was never made", a.Token)
+			}
+			delete(w.asked, a.Token)
 		}
 	}
 }
@@ -301,7 +314,9 @@ func (w *world) disturb(next *int) {
 		rev.Widths = []int{1 + w.rng.IntN(3), 1 + w.rng.IntN(4)}
 		w.must(&catalog.ApplyPipeline{At: w.now, Namespace: "default", Name: p.Name, Revision: rev})
 	case 8:
-		w.step(SavepointRequested{UID: uid, Label: "x"})
+		w.token++
+		w.asked[w.token] = true
+		w.step(SavepointRequested{UID: uid, Label: "x", Token: w.token})
 	case 9:
 		w.step(CheckpointRequested{UID: uid})
 	case 10:
@@ -319,7 +334,8 @@ func (w *world) disturb(next *int) {
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
-		t: t, rng: rand.New(rand.NewPCG(seed, 1)), state: catalog.New(), core: New(), now: second, workers: make(map[uint64]*fakeWorker),
+		asked: make(map[uint64]bool),
+		t:     t, rng: rand.New(rand.NewPCG(seed, 1)), state: catalog.New(), core: New(), now: second, workers: make(map[uint64]*fakeWorker),
 		flying: make(map[string]uint64), triggered: make(map[string]uint64), aborted: make(map[string]map[uint64]bool), bounded: make(map[string]bool), unsafe: seed%2 == 0,
 	}
 	for i := range 3 {

@@ -101,6 +101,10 @@ func (s *script) action(a Action) string {
 		return fmt.Sprintf("write manifest %d of %s attempt %d, %d parts, after %s", a.ID, a.UID, a.Attempt, len(a.Parts), a.Previous.Short())
 	case Abort:
 		return fmt.Sprintf("abort checkpoint %d of %s attempt %d on workers %v: %s", a.ID, a.UID, a.Attempt, a.Workers, a.Reason)
+	case WriteSavepoint:
+		return fmt.Sprintf("write savepoint of %s checkpoint %d", a.UID, a.Checkpoint.ID)
+	case SavepointDone:
+		return fmt.Sprintf("savepoint done of %s token %d: %q %v", a.UID, a.Token, a.ID, a.Err)
 	case Notify:
 		return fmt.Sprintf("notify %s %s: %s", a.Level, a.UID, a.Text)
 	}
@@ -232,7 +236,11 @@ func (s *script) line(line string) {
 	case "closed":
 		s.step(WorkerClosed{Worker: s.number(f[1])})
 	case "savepoint":
-		s.step(SavepointRequested{UID: f[1], Label: arg(2)})
+		s.step(SavepointRequested{UID: f[1], Label: arg(2), Token: 7})
+	case "savepoint-written":
+		s.step(SavepointWritten{UID: f[1], Token: 7, Digest: digest(s.number(f[2])), Reason: strings.Join(f[3:], " ")})
+	case "delete":
+		s.apply(&catalog.DeletePipeline{At: s.now, UID: f[1]})
 	case "state":
 		p, ok := s.state.Pipeline(f[1])
 		if !ok {

@@ -160,6 +160,9 @@ func (p *Pipeline) startFrom(tx *txn, what string, from StartFrom) error {
 			chosen++
 		}
 	}
+	if p := from.Positions; p != PositionsKeep && (from.Savepoint == "" || p != PositionsStart && p != PositionsEnd) {
+		return refuse(ErrInvalid, "%s with positions %q: choose %s or %s, with a savepoint", what, p, PositionsStart, PositionsEnd)
+	}
 	if chosen == 0 {
 		return nil
 	}
@@ -192,7 +195,7 @@ func (p *Pipeline) startFrom(tx *txn, what string, from StartFrom) error {
 		if !ok || sp.Namespace != p.Namespace {
 			return refuse(ErrNotFound, "%s: savepoint %s; see the list of savepoints", what, from.Savepoint)
 		}
-		job.Base = &Base{Savepoint: sp.ID, UID: sp.UID, Manifest: sp.Manifest}
+		job.Base = &Base{Savepoint: sp.ID, UID: sp.UID, Checkpoint: sp.Checkpoint, Manifest: sp.Manifest, Positions: from.Positions}
 	default:
 		job.Base = nil
 	}

@@ -42,6 +42,7 @@ var commands = []struct {
 	{"checkpoint.commit", func() Command { return new(CommitCheckpoints) }},
 	{"checkpoint.publish", func() Command { return new(PublishCheckpoints) }},
 	{"savepoint.create", func() Command { return new(CreateSavepoint) }},
+	{"savepoint.import", func() Command { return new(ImportSavepoint) }},
 	{"savepoint.delete", func() Command { return new(DeleteSavepoint) }},
 	{"worker.register", func() Command { return new(RegisterWorker) }},
 	{"worker.drain", func() Command { return new(DrainWorker) }},

@@ -116,10 +116,23 @@ const (
 
 // Base is another's state that a job starts from: a savepoint.
 type Base struct {
-	Savepoint string `json:"savepoint"`
-	UID       string `json:"uid"` // whose files the manifest names
-	Manifest  Digest `json:"manifest"`
+	Savepoint  string `json:"savepoint"`
+	UID        string `json:"uid"` // whose files the manifest names
+	Checkpoint uint64 `json:"checkpoint,omitempty"`
+	Manifest   Digest `json:"manifest"`
+	// Positions says where sources begin; empty: at the savepoint's positions.
+	Positions Positions `json:"positions,omitempty"`
 }
+
+// Positions is where the sources of a job begin that starts from another's state.
+type Positions string
+
+// The positions. What a savepoint says of a topic holds only where the topic is the one it was read from.
+const (
+	PositionsKeep  Positions = ""
+	PositionsStart Positions = "start" // at the first record that is there
+	PositionsEnd   Positions = "end"   // behind the last one
+)
 
 // Runs tells whether workers run the tasks of a region, on the slots of the job
 // and under the attempt Regions[region]. Workers reconcile to exactly this.

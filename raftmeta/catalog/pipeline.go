@@ -91,6 +91,8 @@ type StartFrom struct {
 	Checkpoint uint64 `json:"checkpoint,omitempty"` // one that the pipeline retains
 	Savepoint  string `json:"savepoint,omitempty"`
 	Empty      bool   `json:"empty,omitempty"` // no state at all
+	// Positions goes with a savepoint.
+	Positions Positions `json:"positions,omitempty"`
 	// AllowDuplicates accepts that exactly-once sinks show again what they showed after that point.
 	AllowDuplicates bool `json:"allow_duplicates,omitempty"`
 }

@@ -1,6 +1,9 @@
 package catalog
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // MaxLabelBytes bounds a savepoint's label.
 const MaxLabelBytes = 128
@@ -19,7 +22,9 @@ type Savepoint struct {
 	Spec       Digest `json:"spec"`
 	Label      string `json:"label,omitempty"`
 	Created    int64  `json:"created"`
-	Changed    uint64 `json:"changed"`
+	// Cluster is where it was made, if it was imported; its positions are of that cluster's topics.
+	Cluster string `json:"cluster,omitempty"`
+	Changed uint64 `json:"changed"`
 }
 
 // CreateSavepoint keeps the last checkpoint of a pipeline, if it is the given one and its output is visible.
@@ -60,7 +65,64 @@ func (c *CreateSavepoint) apply(tx *txn) error {
 		s.Manifest = c.Manifest
 	}
 	tx.savepoints = tx.savepoints.with(s.ID, s)
-	tx.result.UID, tx.result.Number = p.UID, tx.counters.Savepoint
+	tx.result.UID, tx.result.Number = s.UID, tx.counters.Savepoint
+	tx.changed(KindSavepoint, s.ID)
+	return nil
+}
+
+// ImportSavepoint enters a savepoint whose files were brought here.
+type ImportSavepoint struct {
+	At        int64  `json:"at"`
+	Namespace string `json:"namespace"`
+	Pipeline  string `json:"pipeline"` // as it was called where the savepoint was made
+	// UID is a new one, below which its files stand: ImportPrefix, then lower-case letters and digits.
+	UID        string `json:"uid"`
+	Checkpoint uint64 `json:"checkpoint"`
+	Manifest   Digest `json:"manifest"`
+	Revision   uint64 `json:"revision"`
+	Graph      Digest `json:"graph"`
+	Spec       Digest `json:"spec"`
+	Label      string `json:"label,omitempty"`
+	Cluster    string `json:"cluster"`
+}
+
+// ImportPrefix begins the uids of imported savepoints; no pipeline's begins with it.
+const ImportPrefix = "i"
+
+func (c *ImportSavepoint) apply(tx *txn) error {
+	what := "import savepoint of pipeline " + c.Pipeline
+	if err := checkName("pipeline", c.Pipeline); err != nil {
+		return err
+	}
+	if err := checkName("cluster", c.Cluster); err != nil {
+		return err
+	}
+	if err := tx.requireNamespace(what, c.Namespace); err != nil {
+		return err
+	}
+	if len(c.Label) > MaxLabelBytes {
+		return refuse(ErrInvalid, "%s: a label of %d bytes, the limit is %d", what, len(c.Label), MaxLabelBytes)
+	}
+	nonce, ok := strings.CutPrefix(c.UID, ImportPrefix)
+	if !ok || len(nonce) < 1 || len(nonce) > MaxNonceBytes || checkNonce(nonce) != nil {
+		return refuse(ErrInvalid, "%s: uid %q is not %s and up to %d lower-case letters and digits", what, c.UID[:min(len(c.UID), MaxNameBytes)], ImportPrefix, MaxNonceBytes)
+	}
+	if c.Checkpoint == 0 || c.Manifest.IsZero() || c.Graph.IsZero() || c.Spec.IsZero() {
+		return refuse(ErrInvalid, "%s: it needs a checkpoint and the digests of manifest, graph and specification", what)
+	}
+	for s := range tx.Savepoints() {
+		if s.UID == c.UID {
+			return refuse(ErrExists, "%s: savepoint %s has uid %s", what, s.ID, c.UID)
+		}
+	}
+	tx.counters.Savepoint++
+	s := &Savepoint{
+		ID: fmt.Sprintf("s%d", tx.counters.Savepoint), Namespace: c.Namespace, Pipeline: c.Pipeline, UID: c.UID,
+		Checkpoint: c.Checkpoint, Manifest: c.Manifest, Revision: c.Revision, Graph: c.Graph, Spec: c.Spec,
+		Label: c.Label, Created: c.At, Cluster: c.Cluster, Changed: tx.Revision,
+	}
+	tx.savepoints = tx.savepoints.with(s.ID, s)
+	tx.result.UID, tx.result.Number = s.UID, tx.counters.Savepoint
 	tx.changed(KindSavepoint, s.ID)
 	return nil
 }
