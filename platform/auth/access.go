@@ -83,6 +83,14 @@ var methods = map[string]map[string]Access{
 		"ListNamespaces":  {readers, Filtered},
 		"DeleteNamespace": {admins, Everywhere},
 	},
+	"weir.v1.SavepointService": {
+		"CreateSavepoint": {deploys, InNamespace},
+		"ListSavepoints":  {readers, InNamespace},
+		"GetSavepoint":    {readers, InNamespace},
+		"ExportSavepoint": {deploys, InNamespace},
+		"ImportSavepoint": {deploys, InNamespace},
+		"DeleteSavepoint": {deploys, InNamespace},
+	},
 	"weir.v1.TokenService": {
 		"CreateToken": {admins, InNamespaces},
 		"ListTokens":  {admins, Filtered},

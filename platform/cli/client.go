@@ -27,15 +27,16 @@ const maxNoticeBytes = 4 << 10
 
 // clients are the API's services at one server.
 type clients struct {
-	url       string
-	tls       *tlsfiles.Keeper // nil over plain HTTP
-	topics    weirv1connect.TopicServiceClient
-	modules   weirv1connect.ModuleServiceClient
-	pipelines weirv1connect.PipelineServiceClient
-	system    weirv1connect.SystemServiceClient
-	tokens    weirv1connect.TokenServiceClient
-	workers   weirv1connect.WorkerServiceClient
-	secrets   weirv1connect.SecretServiceClient
+	url        string
+	tls        *tlsfiles.Keeper // nil over plain HTTP
+	topics     weirv1connect.TopicServiceClient
+	modules    weirv1connect.ModuleServiceClient
+	pipelines  weirv1connect.PipelineServiceClient
+	savepoints weirv1connect.SavepointServiceClient
+	system     weirv1connect.SystemServiceClient
+	tokens     weirv1connect.TokenServiceClient
+	workers    weirv1connect.WorkerServiceClient
+	secrets    weirv1connect.SecretServiceClient
 }
 
 // connect makes the clients; nothing is dialled yet.
@@ -65,15 +66,16 @@ func (a *app) connect() (*clients, error) {
 	httpc := &http.Client{Transport: &bearer{token: a.bearerToken(), next: transport}}
 	opts := []connect.ClientOption{connect.WithHTTPGet()}
 	return &clients{
-		url:       base,
-		tls:       keeper,
-		topics:    weirv1connect.NewTopicServiceClient(httpc, base, opts...),
-		modules:   weirv1connect.NewModuleServiceClient(httpc, base, opts...),
-		pipelines: weirv1connect.NewPipelineServiceClient(httpc, base, opts...),
-		system:    weirv1connect.NewSystemServiceClient(httpc, base, opts...),
-		secrets:   weirv1connect.NewSecretServiceClient(httpc, base, opts...),
-		tokens:    weirv1connect.NewTokenServiceClient(httpc, base, opts...),
-		workers:   weirv1connect.NewWorkerServiceClient(httpc, base, opts...),
+		url:        base,
+		tls:        keeper,
+		topics:     weirv1connect.NewTopicServiceClient(httpc, base, opts...),
+		modules:    weirv1connect.NewModuleServiceClient(httpc, base, opts...),
+		pipelines:  weirv1connect.NewPipelineServiceClient(httpc, base, opts...),
+		savepoints: weirv1connect.NewSavepointServiceClient(httpc, base, opts...),
+		system:     weirv1connect.NewSystemServiceClient(httpc, base, opts...),
+		secrets:    weirv1connect.NewSecretServiceClient(httpc, base, opts...),
+		tokens:     weirv1connect.NewTokenServiceClient(httpc, base, opts...),
+		workers:    weirv1connect.NewWorkerServiceClient(httpc, base, opts...),
 	}, nil
 }
 

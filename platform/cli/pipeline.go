@@ -61,20 +61,23 @@ changed. Problems are shown with line and column; the exit code is then 4.`,
 }
 
 func (a *app) pipelineDiff() *cobra.Command {
-	var o outputFormat
+	var (
+		o    outputFormat
+		from savepointFlags
+	)
 	cmd := &cobra.Command{
 		Use: "diff FILE", Short: "Show what applying a file would change: state kept, new, dropped",
 		Long: `Show what applying a file would change: lines of the graph with + added, - removed,
 ~ changed, and for each state whether it is kept, new, dropped or incompatible with
-its new shape. Nothing is changed.`,
-		Example: "  weir pipeline diff pipeline.yaml",
+its new shape. With --from-savepoint it is compared with a savepoint. Nothing is changed.`,
+		Example: "  weir pipeline diff pipeline.yaml\n  weir pipeline diff pipeline.yaml --from-savepoint s3",
 		Args:    names("FILE"),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, args []string) error {
 			text, err := a.readFile(args[0], maxPipelineBytes)
 			if err != nil {
 				return fmt.Errorf("read pipeline: %w", err)
 			}
-			r, err := c.pipelines.DiffPipeline(cmd.Context(), connect.NewRequest(&weirv1.DiffPipelineRequest{Namespace: a.namespace, File: string(text)}))
+			r, err := c.pipelines.DiffPipeline(cmd.Context(), connect.NewRequest(&weirv1.DiffPipelineRequest{Namespace: a.namespace, File: string(text), FromSavepoint: from.id}))
 			if err != nil {
 				return a.refusedFile(args[0], text, fmt.Errorf("diff %s: %w", args[0], err))
 			}
@@ -84,6 +87,7 @@ its new shape. Nothing is changed.`,
 			return a.printDiff(r.Msg)
 		}),
 	}
+	a.savepointFlag(cmd, &from)
 	outputFlag(cmd, &o, formatTable, formatJSON)
 	return cmd
 }
@@ -144,6 +148,8 @@ func (a *app) pipelineApply() *cobra.Command {
 	var (
 		o              outputFormat
 		allow, stopped bool
+		from           savepointFlags
+		duplicates     bool
 	)
 	cmd := &cobra.Command{
 		Use: "apply FILE", Short: "Create or change a pipeline from a file",
@@ -152,11 +158,16 @@ is taken and the new revision starts from its state. A change that would drop
 state is refused unless --allow-dropped-state is given; weir pipeline diff shows
 it beforehand. The same file twice changes nothing.
 
+With --from-savepoint it starts from a savepoint's state (weir savepoint list), of
+whatever pipeline, parallelism or cluster. Where its positions hold for no topic
+here, --positions start or end says where to read from instead.
+
 A module that the file names by a path (module: alert.wasm) is pushed first, if that
 file is there.`,
 		Example: `  weir pipeline apply pipeline.yaml
   weir pipeline apply pipeline.yaml --stopped
-  weir pipeline apply pipeline.yaml --allow-dropped-state`,
+  weir pipeline apply pipeline.yaml --allow-dropped-state
+  weir pipeline apply pipeline.yaml --from-savepoint s3 --positions start`,
 		Args: names("FILE"),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, args []string) error {
 			text, err := a.readFile(args[0], maxPipelineBytes)
@@ -169,6 +180,7 @@ file is there.`,
 			p := a.startProgress(waiting("applying " + args[0]))
 			r, err := c.pipelines.ApplyPipeline(cmd.Context(), connect.NewRequest(&weirv1.ApplyPipelineRequest{
 				Namespace: a.namespace, File: string(text), AllowDroppedState: allow, Stopped: stopped,
+				FromSavepoint: from.id, Positions: from.positions, AllowDuplicates: duplicates,
 			}))
 			p.end()
 			if err != nil {
@@ -183,7 +195,7 @@ file is there.`,
 				a.confirm("pipeline %s is unchanged: revision %d, %s", got.GetName(), got.GetRevision(), got.GetState())
 				return nil
 			}
-			if d := r.Msg.GetDiff(); d.GetExists() && !a.quiet {
+			if d := r.Msg.GetDiff(); (d.GetExists() || from.id != "") && !a.quiet {
 				if err := a.printDiff(d); err != nil {
 					return err
 				}
@@ -195,8 +207,19 @@ file is there.`,
 	f := cmd.Flags()
 	f.BoolVar(&allow, "allow-dropped-state", false, "go on although the change drops state")
 	f.BoolVar(&stopped, "stopped", false, "register it without starting")
+	a.savepointFlag(cmd, &from)
+	f.StringVar(&from.positions, "positions", "", "with a savepoint, where sources begin: keep (the default), start, end")
+	f.BoolVar(&duplicates, "allow-duplicates", false, "with a savepoint: what was published behind it may appear twice")
 	outputFlag(cmd, &o, formatTable, formatJSON)
 	return cmd
+}
+
+// savepointFlags say what a pipeline starts from.
+type savepointFlags struct{ id, positions string }
+
+func (a *app) savepointFlag(cmd *cobra.Command, s *savepointFlags) {
+	cmd.Flags().StringVar(&s.id, "from-savepoint", "", "id of a savepoint whose state it starts from")
+	_ = cmd.RegisterFlagCompletionFunc("from-savepoint", a.completeFlag(savepointIDs)) // the flag is there
 }
 
 func (a *app) pipelineList() *cobra.Command {

@@ -76,7 +76,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	r := &reporter{ended: make(chan struct{}), failed: make(chan error, 1)}
 	w := worker.New(worker.Options{
 		ID: "local", Log: quiet(o.Log), Blobs: memblob.New(memblob.Options{}), Clock: time.Now, Reporter: r,
-		NewState: func(d []state.Descriptor) (state.Backend, error) { return arena.Open(state.Options{Descriptors: d}) },
+		NewState: func(o state.Options) (state.Backend, error) { return arena.Open(o) },
 		NewOperator: func(kind string) (operator.Operator, error) {
 			switch kind {
 			case source.Kind:

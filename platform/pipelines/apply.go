@@ -41,6 +41,10 @@ func (s *Service) Apply(ctx context.Context, r *weirv1.ApplyPipelineRequest) (*w
 		return nil, fmt.Errorf("apply pipeline: %w", err)
 	}
 	name := p.File.Name.Value
+	from, err := s.startFrom(ctx, p, r)
+	if err != nil {
+		return nil, err
+	}
 	diff := p.diff()
 	if err := p.allowed(diff, r.GetAllowDroppedState()); err != nil {
 		return nil, err
@@ -53,10 +57,10 @@ func (s *Service) Apply(ctx context.Context, r *weirv1.ApplyPipelineRequest) (*w
 	if err := s.keep(ctx, s.options.GraphName(p.graph), p.encoded); err != nil {
 		return nil, fmt.Errorf("apply pipeline %s: keep its graph: %w", name, err)
 	}
-	if err := s.keep(ctx, specName(p.spec), p.text); err != nil {
+	if err := s.keep(ctx, SpecName(p.spec), p.text); err != nil {
 		return nil, fmt.Errorf("apply pipeline %s: keep its file: %w", name, err)
 	}
-	c := &catalog.ApplyPipeline{At: s.now(), Namespace: p.namespace, Name: name, Nonce: nonce(), Revision: p.revision()}
+	c := &catalog.ApplyPipeline{At: s.now(), Namespace: p.namespace, Name: name, Nonce: nonce(), Revision: p.revision(), From: from}
 	if p.old != nil {
 		c.Expect = p.old.Current.Number
 	}
@@ -81,17 +85,24 @@ func (s *Service) Diff(ctx context.Context, r *weirv1.DiffPipelineRequest) (*wei
 	if err != nil {
 		return nil, fmt.Errorf("diff pipeline: %w", err)
 	}
+	if id := r.GetFromSavepoint(); id != "" {
+		if err := s.compareWith(ctx, p, id); err != nil {
+			return nil, err
+		}
+	}
 	return p.diff(), nil
 }
 
 // allowed refuses to lose state that nobody agreed to lose, and to read state as what it is not.
 func (p *planned) allowed(diff *weirv1.DiffPipelineResponse, drop bool) error {
-	if p.old == nil || !holdsState(p.old) {
+	if p.savepoint == nil && (p.old == nil || !holdsState(p.old)) {
 		return nil
 	}
 	for _, c := range diff.GetState() {
 		where := fmt.Sprintf("apply pipeline %s: state %s of operator %s", p.File.Name.Value, c.GetState(), c.GetOperator())
 		switch {
+		case p.elsewhere && c.GetState() == positions:
+			continue
 		case c.GetKind() == weirv1.StateChange_KIND_INCOMPATIBLE:
 			return hint(refuse(ErrRefused, "%s was %s and cannot be read as %s", where, c.GetWas(), c.GetNow()),
 				"keep the old shape, or give the state or the operator another name and drop the old one with --allow-dropped-state")

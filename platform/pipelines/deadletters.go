@@ -109,7 +109,7 @@ func (l *letter) message() *weirv1.DeadLetter {
 
 // letterTopic is the topic of a pipeline's dead letters; none if it was never made.
 func (s *Service) letterTopic(ctx context.Context, p *catalog.Pipeline) (*catalog.Topic, error) {
-	text, err := s.object(ctx, specName(p.Current.Spec), p.Current.Spec)
+	text, err := s.object(ctx, SpecName(p.Current.Spec), p.Current.Spec)
 	if err != nil {
 		return nil, fmt.Errorf("read its file: %w", err)
 	}

@@ -25,7 +25,7 @@ func (p *planned) diff() *weirv1.DiffPipelineResponse {
 	if from == nil {
 		from = &jobgraph.Graph{}
 	}
-	out.State = stateChanges(from, p.Graph)
+	out.State = append(stateChanges(from, p.Graph), p.unsavedRows()...)
 	out.Graph = graphLines(from, p.Graph)
 	return out
 }

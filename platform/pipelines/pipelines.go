@@ -244,5 +244,5 @@ func (s *Service) graph(ctx context.Context, d catalog.Digest) (*jobgraph.Graph,
 	return jobgraph.Decode(b)
 }
 
-// specName is where a pipeline file is kept as it was applied.
-func specName(d catalog.Digest) string { return "specs/" + d.String() }
+// SpecName is where a pipeline file is kept as it was applied.
+func SpecName(d catalog.Digest) string { return "specs/" + d.String() }

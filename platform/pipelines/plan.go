@@ -8,6 +8,7 @@ import (
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	"github.com/weirstream/weir/platform/planner"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
+	"github.com/weirstream/weir/platform/storage/snapshot"
 	"github.com/weirstream/weir/platform/topics"
 	"github.com/weirstream/weir/raftmeta/catalog"
 	"github.com/weirstream/weir/raftmeta/jobgraph"
@@ -24,6 +25,10 @@ type planned struct {
 	modules   []catalog.Digest
 	old       *catalog.Pipeline // as it stands; nil: it is new
 	oldGraph  *jobgraph.Graph
+	// savepoint is what it is to start from, if anything; oldGraph is then that of the savepoint.
+	savepoint *catalog.Savepoint
+	saved     *snapshot.Manifest
+	elsewhere bool // sources begin at their topics' start or end, whatever their positions were
 }
 
 // plan reads a file and plans it against what is there. What is wrong with the

@@ -65,7 +65,7 @@ func (s *Service) Rescale(ctx context.Context, r *weirv1.RescalePipelineRequest)
 
 // planRescale plans the current revision's file anew. own is the slots that the file alone would take.
 func (s *Service) planRescale(ctx context.Context, old *catalog.Pipeline, n int, operator string) (p *planned, own int, kept []string, err error) {
-	text, err := s.object(ctx, specName(old.Current.Spec), old.Current.Spec)
+	text, err := s.object(ctx, SpecName(old.Current.Spec), old.Current.Spec)
 	if err != nil {
 		return nil, 0, nil, fmt.Errorf("read its file: %w", err)
 	}

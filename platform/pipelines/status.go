@@ -39,7 +39,7 @@ func (s *Service) Get(ctx context.Context, r *weirv1.GetPipelineRequest) (*weirv
 	if err != nil {
 		return nil, err
 	}
-	file, err := s.object(ctx, specName(p.Current.Spec), p.Current.Spec)
+	file, err := s.object(ctx, SpecName(p.Current.Spec), p.Current.Spec)
 	if err != nil {
 		return nil, fmt.Errorf("get pipeline %s: read its file: %w", p.Name, err)
 	}

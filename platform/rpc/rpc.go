@@ -16,6 +16,7 @@ import (
 	"github.com/weirstream/weir/platform/auth/secrets"
 	"github.com/weirstream/weir/platform/modules"
 	"github.com/weirstream/weir/platform/pipelines"
+	"github.com/weirstream/weir/platform/savepoints"
 	"github.com/weirstream/weir/platform/topics"
 	"github.com/weirstream/weir/raftmeta"
 )
@@ -29,16 +30,17 @@ const (
 
 // Deps is what the handlers call.
 type Deps struct {
-	Node      *raftmeta.Node
-	Topics    *topics.Service
-	Pipelines *pipelines.Service
-	Modules   *modules.Store
-	Version   string
-	Gate      *Gate // nil: everybody may everything
-	Secrets   *secrets.Ring
-	Checks    []Check      // of the doctor
-	Metrics   http.Handler // nil: no /metrics
-	Cluster   *Cluster     // what the processes of a cluster ask
+	Node       *raftmeta.Node
+	Topics     *topics.Service
+	Pipelines  *pipelines.Service
+	Savepoints *savepoints.Service
+	Modules    *modules.Store
+	Version    string
+	Gate       *Gate // nil: everybody may everything
+	Secrets    *secrets.Ring
+	Checks     []Check      // of the doctor
+	Metrics    http.Handler // nil: no /metrics
+	Cluster    *Cluster     // what the processes of a cluster ask
 	// Internal are handlers below auth.InternalPath, by path.
 	Internal map[string]http.Handler
 	// Ready says whether calls can be answered; nil: the node is asked whether a leader is known.
@@ -50,7 +52,7 @@ type Deps struct {
 // services are the names by which health and reflection know ours.
 var services = []string{
 	weirv1connect.TopicServiceName, weirv1connect.ModuleServiceName, weirv1connect.PipelineServiceName,
-	weirv1connect.SystemServiceName, weirv1connect.TokenServiceName, weirv1connect.SecretServiceName, healthv1connect.HealthName,
+	weirv1connect.SystemServiceName, weirv1connect.TokenServiceName, weirv1connect.SavepointServiceName, weirv1connect.SecretServiceName, healthv1connect.HealthName,
 }
 
 // New makes the handler of the one HTTP port.
@@ -65,6 +67,7 @@ func New(d Deps) http.Handler {
 	mux.Handle(weirv1connect.NewTopicServiceHandler(&topicHandler{d.Topics}, small...))
 	mux.Handle(weirv1connect.NewModuleServiceHandler(&moduleHandler{node: d.Node, store: d.Modules}, large...))
 	mux.Handle(weirv1connect.NewPipelineServiceHandler(&pipelineHandler{d.Pipelines}, small...))
+	mux.Handle(weirv1connect.NewSavepointServiceHandler(&savepointHandler{d.Savepoints}, small...))
 	mux.Handle(weirv1connect.NewSystemServiceHandler(&systemHandler{d}, small...))
 	mux.Handle(weirv1connect.NewSecretServiceHandler(&secretHandler{d.Node, d.Secrets}, small...))
 	mux.Handle(weirv1connect.NewTokenServiceHandler(&tokenHandler{d.Node}, small...))

@@ -19,8 +19,9 @@ const sweepEvery = 10 * time.Second
 func (s *Server) keepHouse(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	swept := map[string]uint64{} // uid -> checkpoint that was swept behind
-	led := s.node.Leads()        // then the start has done what a new leader does
+	swept := map[string]sweepMark{}
+	left := leftovers{server: s}
+	led := s.node.Leads() // then the start has done what a new leader does
 	for {
 		select {
 		case <-ctx.Done():
@@ -38,23 +39,48 @@ func (s *Server) keepHouse(ctx context.Context) {
 			}
 			led = true
 		}
-		for p := range s.node.View().Pipelines("") {
-			if p.Job.Last == nil || swept[p.UID] == p.Job.Last.ID {
+		view := s.node.View()
+		for p := range view.Pipelines("") {
+			if p.Job.Last == nil {
 				continue
 			}
-			if _, err := s.sweep(ctx, p); err != nil {
+			mark := sweepMark{p.Job.Last.ID, savepointsOf(view, p.UID)}
+			if swept[p.UID] == mark {
+				continue
+			}
+			if _, err := s.sweep(ctx, view, p); err != nil {
 				if !errors.Is(err, context.Canceled) {
 					s.log().Warn("files of old checkpoints stay for now", "pipeline", catalog.Key(p.Namespace, p.Name), "error", err)
 				}
 				continue
 			}
-			swept[p.UID] = p.Job.Last.ID
+			swept[p.UID] = mark
+		}
+		if err := left.sweep(ctx, view); err != nil && !errors.Is(err, context.Canceled) {
+			s.log().Warn("files that nothing in the catalog names stay for now", "error", err)
 		}
 	}
 }
 
+// sweepMark is what a pipeline's files were swept behind.
+type sweepMark struct {
+	checkpoint uint64
+	savepoints string
+}
+
+// savepointsOf names the savepoints whose files stand below a uid.
+func savepointsOf(view *catalog.State, uid string) string {
+	var ids strings.Builder
+	for sp := range view.Savepoints() {
+		if sp.UID == uid {
+			ids.WriteString(sp.ID + " ")
+		}
+	}
+	return ids.String()
+}
+
 // sweep deletes a pipeline's files that nothing names.
-func (s *Server) sweep(ctx context.Context, p *catalog.Pipeline) ([]string, error) {
+func (s *Server) sweep(ctx context.Context, view *catalog.State, p *catalog.Pipeline) ([]string, error) {
 	roots := snapshot.Roots{Pipeline: p.UID, Newest: p.Job.Last.ID}
 	if p.Job.State.HasTasks() {
 		roots.Live = []uint64{p.Job.Attempt}
@@ -69,24 +95,10 @@ func (s *Server) sweep(ctx context.Context, p *catalog.Pipeline) ([]string, erro
 		roots.Kept = append(roots.Kept, m)
 		roots.KeptNames = append(roots.KeptNames, name)
 	}
+	kept, err := s.savedManifests(ctx, view, p.UID)
+	if err != nil {
+		return nil, err
+	}
+	roots.Kept = append(roots.Kept, kept...)
 	return snapshot.Sweep(ctx, s.blobs, roots)
-}
-
-// sweepDeleted removes every object of a pipeline that is gone.
-func (s *Server) sweepDeleted(ctx context.Context, uid string) error {
-	var names []string
-	for info, err := range s.blobs.List(ctx, uid+"/") {
-		if err != nil {
-			return err
-		}
-		if strings.HasPrefix(info.Name, uid+"/") {
-			names = append(names, info.Name)
-		}
-	}
-	for _, n := range names {
-		if err := s.blobs.Delete(ctx, n); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -42,9 +42,7 @@ func (s *Server) newOperator(kind string) (operator.Operator, error) {
 	return build(), nil
 }
 
-func newState(descriptors []state.Descriptor) (state.Backend, error) {
-	return arena.Open(state.Options{Descriptors: descriptors})
-}
+func newState(o state.Options) (state.Backend, error) { return arena.Open(o) }
 
 // resetInstances closes instances at random before calls, for tests of the rule
 // that nothing survives a call.

@@ -22,6 +22,7 @@ import (
 	"github.com/weirstream/weir/platform/modules"
 	"github.com/weirstream/weir/platform/pipelines"
 	"github.com/weirstream/weir/platform/runtime/exchange/remote"
+	"github.com/weirstream/weir/platform/savepoints"
 	"github.com/weirstream/weir/platform/server/agent"
 	"github.com/weirstream/weir/platform/server/controller"
 	"github.com/weirstream/weir/platform/storage/blob"
@@ -56,6 +57,7 @@ type Server struct {
 	hub        *remote.Hub            // of a worker: where records of other workers arrive
 	topics     *topics.Service
 	pipelines  *pipelines.Service
+	savepoints *savepoints.Service
 	logs       *logbook.Book
 	users      *userMetrics
 	listener   net.Listener

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/weirstream/weir/platform/pipelines"
+	"github.com/weirstream/weir/platform/savepoints"
 	"github.com/weirstream/weir/platform/server/agent"
 	"github.com/weirstream/weir/platform/server/controller"
 	"github.com/weirstream/weir/platform/topics"
@@ -21,6 +22,10 @@ func (s *Server) services() {
 			return pipelines.Report{ID: r.ID, Took: r.Took, SizeBytes: r.SizeBytes, TotalBytes: r.TotalBytes}, ok
 		},
 		Stuck: s.stuckText, Deleted: s.forget, Warnings: s.warnings, Clock: s.options.Clock,
+	})
+	s.savepoints = savepoints.New(savepoints.Options{
+		Node: s.node, Blobs: s.blobs, Make: s.controller.Savepoint, GraphName: agent.GraphName, SpecName: pipelines.SpecName,
+		Version: s.options.Version, Clock: s.options.Clock,
 	})
 	s.topics.SetUsers(s.pipelines.Users)
 }
@@ -58,7 +63,7 @@ func (s *Server) durability(d catalog.Delivery) []string {
 // forget removes what is left of a pipeline that was deleted.
 func (s *Server) forget(ctx context.Context, uid string) error {
 	s.users.forget(uid)
-	return s.sweepDeleted(ctx, uid)
+	return s.sweepGone(ctx, s.node.View(), uid)
 }
 
 // stuckText is why a pipeline's checkpoint cannot be written; empty if it can.

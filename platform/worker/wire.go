@@ -197,7 +197,11 @@ func (j *Job) newState(op *jobgraph.Operator, groups runtime.Groups) (state.Back
 	if err != nil {
 		return nil, err
 	}
-	backend, err := j.options.NewState(descriptors)
+	options := state.Options{Descriptors: descriptors}
+	if j.start.Foreign {
+		options.Loading = state.LoadChanged
+	}
+	backend, err := j.options.NewState(options)
 	if err != nil || j.start.Manifest == nil {
 		return backend, err
 	}

@@ -31,7 +31,7 @@ type Options struct {
 	Blobs       blob.Store
 	Clock       func() time.Time
 	NewOperator func(kind string) (operator.Operator, error)
-	NewState    func(descriptors []state.Descriptor) (state.Backend, error)
+	NewState    func(state.Options) (state.Backend, error)
 	Reporter    Reporter
 	// Exchange reaches tasks on other workers; nil: all tasks of a job must be here.
 	Exchange Exchange
@@ -81,6 +81,9 @@ type Start struct {
 	Manifest *snapshot.Manifest // nil: a first start
 	// RestoredFrom is the manifest's checkpoint id.
 	RestoredFrom uint64
+	// Foreign: the manifest is of another's state, a savepoint's. All that is loaded
+	// counts as changed, so that the first checkpoint holds it and names no file of the other.
+	Foreign bool
 	// Published: that checkpoint's output is visible already, so its
 	// transactions need not, and must not, be looked at again.
 	Published bool

@@ -271,7 +271,7 @@ func TestAGenerationIsWrittenToItsEndThoughItsTaskHasFailedAndClosedTheState(t *
 		run := workertest.New(t, graph("sink"), memblob.New(memblob.Options{}), w.NewOperator)
 		arena := run.NewState
 		reading, goOn := make(chan struct{}, 8), make(chan struct{})
-		run.NewState = func(d []state.Descriptor) (state.Backend, error) {
+		run.NewState = func(d state.Options) (state.Backend, error) {
 			b, err := arena(d)
 			return &watched{Backend: b, reading: reading, goOn: goOn}, err
 		}

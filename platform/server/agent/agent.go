@@ -18,6 +18,7 @@ import (
 	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/element"
 	"github.com/weirstream/weir/platform/failpoint"
+	"github.com/weirstream/weir/platform/operator/source"
 	"github.com/weirstream/weir/platform/server/controller"
 	"github.com/weirstream/weir/platform/storage/blob"
 	"github.com/weirstream/weir/platform/storage/snapshot"
@@ -271,8 +272,29 @@ func (a *Agent) spec(ctx context.Context, w *wish) (worker.Start, error) {
 		if err != nil {
 			return s, fmt.Errorf("read checkpoint %d: %w", last.ID, err)
 		}
+		return s, nil
 	}
-	return s, nil
+	return s, a.based(ctx, p.Job.Base, &s)
+}
+
+// based starts from another's state.
+func (a *Agent) based(ctx context.Context, base *catalog.Base, s *worker.Start) error {
+	if base == nil {
+		return nil
+	}
+	digest := snapshot.Digest(base.Manifest)
+	m, err := snapshot.ReadManifest(ctx, a.options.Blobs, snapshot.SavepointName(base.UID, base.Checkpoint, digest), digest)
+	if err != nil {
+		return fmt.Errorf("read savepoint %s: %w", base.Savepoint, err)
+	}
+	if base.Positions != catalog.PositionsKeep {
+		m = m.WithoutItems(snapshot.KindSplit)
+		if err := source.StartAt(s.Graph, base.Positions == catalog.PositionsEnd); err != nil {
+			return fmt.Errorf("start from savepoint %s: %w", base.Savepoint, err)
+		}
+	}
+	s.Manifest, s.Foreign, s.Published = m, true, true
+	return nil
 }
 
 // doubtOf gives the connectors' word for what the catalog holds.

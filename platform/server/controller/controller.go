@@ -47,17 +47,18 @@ type Options struct {
 
 // Controller runs a scheduler.Core.
 type Controller struct {
-	options  Options
-	events   chan scheduler.Event
-	requests chan func(*scheduler.Core)
-	done     chan struct{} // closed when Run has returned
-	jobs     sync.WaitGroup
-	start    time.Time
-	base     int64
-	history  history
-	merger   merger
-	stuck    stuck
-	outbox   *outbox
+	options    Options
+	events     chan scheduler.Event
+	requests   chan func(*scheduler.Core)
+	done       chan struct{} // closed when Run has returned
+	jobs       sync.WaitGroup
+	start      time.Time
+	base       int64
+	history    history
+	merger     merger
+	stuck      stuck
+	savepoints savepoints
+	outbox     *outbox
 }
 
 // New makes a controller; Run starts it.
@@ -120,6 +121,7 @@ func (c *Controller) Run(ctx context.Context) {
 		select {
 		case leads := <-c.options.Node.LeaderCh():
 			event = scheduler.LostLeadership{}
+			c.savepoints.resign()
 			if leads {
 				event = c.becameLeader(ctx)
 			}
@@ -229,6 +231,10 @@ func (c *Controller) act(ctx context.Context, a scheduler.Action) {
 		}
 	case scheduler.WriteManifest:
 		c.jobs.Go(func() { c.Tell(c.writeManifest(ctx, a)) })
+	case scheduler.WriteSavepoint:
+		c.jobs.Go(func() { c.Tell(c.writeSavepoint(ctx, a)) })
+	case scheduler.SavepointDone:
+		c.savepoints.answer(a)
 	case scheduler.Notify:
 		c.notify(a)
 	}

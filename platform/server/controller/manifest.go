@@ -138,6 +138,10 @@ func (c *Controller) previous(ctx context.Context, a scheduler.WriteManifest) (*
 		return nil, fmt.Errorf("pipeline %s is gone", a.UID)
 	}
 	last := p.Job.Last
+	if base := p.Job.Base; last == nil && base != nil && base.Manifest == a.Previous {
+		// Another's state was loaded as changed: the first checkpoint holds all of it, and names no file of the other.
+		return nil, nil
+	}
 	if last == nil || last.Manifest != a.Previous {
 		return nil, fmt.Errorf("checkpoint %s is no longer the last one", a.Previous)
 	}

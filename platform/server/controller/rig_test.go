@@ -79,9 +79,7 @@ func move(t *testing.T, w *runtimetest.World, blobs blob.Store, node *raftmeta.N
 	})
 	h.agent.Connect(worker.New(worker.Options{
 		ID: "worker", Log: log, Blobs: blobs, Clock: time.Now, NewOperator: w.NewOperator, Reporter: h.agent,
-		NewState: func(d []state.Descriptor) (state.Backend, error) {
-			return arena.Open(state.Options{Descriptors: d})
-		},
+		NewState: func(o state.Options) (state.Backend, error) { return arena.Open(o) },
 	}), h.session)
 	if _, err := h.session.Join(t.Context()); err != nil {
 		t.Fatal(err)

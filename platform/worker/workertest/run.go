@@ -28,7 +28,7 @@ type Run struct {
 	Blobs  blob.Store
 
 	// NewState opens backends; arenas unless it is set before Start.
-	NewState func([]state.Descriptor) (state.Backend, error)
+	NewState func(state.Options) (state.Backend, error)
 
 	t     testing.TB
 	graph *jobgraph.Graph
@@ -54,12 +54,10 @@ type Heard struct {
 
 // New makes a run; Start begins its first attempt.
 func New(t testing.TB, g *jobgraph.Graph, blobs blob.Store, newOperator func(kind string) (operator.Operator, error)) *Run {
-	r := &Run{t: t, graph: g, Blobs: blobs, NewState: func(d []state.Descriptor) (state.Backend, error) {
-		return arena.Open(state.Options{Descriptors: d})
-	}}
+	r := &Run{t: t, graph: g, Blobs: blobs, NewState: func(o state.Options) (state.Backend, error) { return arena.Open(o) }}
 	r.Worker = worker.New(worker.Options{
 		ID: "worker", Log: slog.New(slog.DiscardHandler), Blobs: blobs, Clock: time.Now, NewOperator: newOperator,
-		NewState: func(d []state.Descriptor) (state.Backend, error) { return r.NewState(d) },
+		NewState: func(o state.Options) (state.Backend, error) { return r.NewState(o) },
 		Reporter: (*reporter)(r),
 	})
 	return r

@@ -388,6 +388,7 @@ type DiffPipelineRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	File          string                 `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
+	FromSavepoint string                 `protobuf:"bytes,3,opt,name=from_savepoint,json=fromSavepoint,proto3" json:"from_savepoint,omitempty"` // id; its state is compared instead of the pipeline's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -432,6 +433,13 @@ func (x *DiffPipelineRequest) GetNamespace() string {
 func (x *DiffPipelineRequest) GetFile() string {
 	if x != nil {
 		return x.File
+	}
+	return ""
+}
+
+func (x *DiffPipelineRequest) GetFromSavepoint() string {
+	if x != nil {
+		return x.FromSavepoint
 	}
 	return ""
 }
@@ -509,7 +517,10 @@ type ApplyPipelineRequest struct {
 	Namespace         string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	File              string                 `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
 	AllowDroppedState bool                   `protobuf:"varint,3,opt,name=allow_dropped_state,json=allowDroppedState,proto3" json:"allow_dropped_state,omitempty"`
-	Stopped           bool                   `protobuf:"varint,4,opt,name=stopped,proto3" json:"stopped,omitempty"` // register without starting
+	Stopped           bool                   `protobuf:"varint,4,opt,name=stopped,proto3" json:"stopped,omitempty"`                                        // register without starting
+	FromSavepoint     string                 `protobuf:"bytes,5,opt,name=from_savepoint,json=fromSavepoint,proto3" json:"from_savepoint,omitempty"`        // id of the savepoint to start from; empty: its own state, or none
+	Positions         string                 `protobuf:"bytes,6,opt,name=positions,proto3" json:"positions,omitempty"`                                     // with a savepoint: keep (if empty), start, end
+	AllowDuplicates   bool                   `protobuf:"varint,7,opt,name=allow_duplicates,json=allowDuplicates,proto3" json:"allow_duplicates,omitempty"` // of a pipeline that has published behind the savepoint
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -568,6 +579,27 @@ func (x *ApplyPipelineRequest) GetAllowDroppedState() bool {
 func (x *ApplyPipelineRequest) GetStopped() bool {
 	if x != nil {
 		return x.Stopped
+	}
+	return false
+}
+
+func (x *ApplyPipelineRequest) GetFromSavepoint() string {
+	if x != nil {
+		return x.FromSavepoint
+	}
+	return ""
+}
+
+func (x *ApplyPipelineRequest) GetPositions() string {
+	if x != nil {
+		return x.Positions
+	}
+	return ""
+}
+
+func (x *ApplyPipelineRequest) GetAllowDuplicates() bool {
+	if x != nil {
+		return x.AllowDuplicates
 	}
 	return false
 }
@@ -2605,20 +2637,24 @@ const file_weir_v1_pipeline_proto_rawDesc = "" +
 	"\tKIND_KEPT\x10\x01\x12\f\n" +
 	"\bKIND_NEW\x10\x02\x12\x10\n" +
 	"\fKIND_DROPPED\x10\x03\x12\x15\n" +
-	"\x11KIND_INCOMPATIBLE\x10\x04\"G\n" +
+	"\x11KIND_INCOMPATIBLE\x10\x04\"n\n" +
 	"\x13DiffPipelineRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
-	"\x04file\x18\x02 \x01(\tR\x04file\"\x84\x01\n" +
+	"\x04file\x18\x02 \x01(\tR\x04file\x12%\n" +
+	"\x0efrom_savepoint\x18\x03 \x01(\tR\rfromSavepoint\"\x84\x01\n" +
 	"\x14DiffPipelineResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06exists\x18\x02 \x01(\bR\x06exists\x12*\n" +
 	"\x05state\x18\x03 \x03(\v2\x14.weir.v1.StateChangeR\x05state\x12\x14\n" +
-	"\x05graph\x18\x04 \x03(\tR\x05graph\"\x92\x01\n" +
+	"\x05graph\x18\x04 \x03(\tR\x05graph\"\x82\x02\n" +
 	"\x14ApplyPipelineRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12.\n" +
 	"\x13allow_dropped_state\x18\x03 \x01(\bR\x11allowDroppedState\x12\x18\n" +
-	"\astopped\x18\x04 \x01(\bR\astopped\"\xc5\x01\n" +
+	"\astopped\x18\x04 \x01(\bR\astopped\x12%\n" +
+	"\x0efrom_savepoint\x18\x05 \x01(\tR\rfromSavepoint\x12\x1c\n" +
+	"\tpositions\x18\x06 \x01(\tR\tpositions\x12)\n" +
+	"\x10allow_duplicates\x18\a \x01(\bR\x0fallowDuplicates\"\xc5\x01\n" +
 	"\x15ApplyPipelineResponse\x12-\n" +
 	"\bpipeline\x18\x01 \x01(\v2\x11.weir.v1.PipelineR\bpipeline\x12\x1c\n" +
 	"\tunchanged\x18\x02 \x01(\bR\tunchanged\x121\n" +
