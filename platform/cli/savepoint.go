@@ -60,7 +60,7 @@ func (a *app) savepointList() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List savepoints, oldest first",
-		Long:    "List the savepoints of the namespace, oldest first. Those of pipelines that are gone are kept too.",
+		Long:    "List the savepoints of the namespace, oldest first. Those of pipelines that are gone are\nkept too.",
 		Example: "  weir savepoint list\n  weir savepoint list --pipeline flights -o json | jq -r '.[-1].id'",
 		Args:    names(),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, _ []string) error {
