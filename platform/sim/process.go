@@ -135,9 +135,7 @@ func (w *workerProcess) start(context.Context) {
 	})
 	a.Connect(worker.New(worker.Options{
 		ID: w.id, Log: log, Blobs: blobs, Clock: time.Now, NewOperator: w.c.world.NewOperator, Reporter: a,
-		NewState: func(d []state.Descriptor) (state.Backend, error) {
-			return arena.Open(state.Options{Descriptors: d})
-		},
+		NewState: func(o state.Options) (state.Backend, error) { return arena.Open(o) },
 		Exchange: &exchange{f: w.c.fabric, self: w.id, parts: &w.c.parts},
 	}), s)
 	life, cancel := context.WithCancel(context.Background())
