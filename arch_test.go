@@ -33,7 +33,7 @@ var layers = []string{
 	"platform/config", "platform/metrics", "platform/logbook", "platform/auth", "platform/failpoint", "platform/nearest", "platform/upgrade",
 	"platform/batch", "platform/element", "platform/api",
 	"platform/format",
-	"platform/storage/blob", "platform/storage/state", "platform/storage/snapshot",
+	"platform/storage/blob", "platform/storage/state", "platform/storage/snapshot", "platform/storage/state/lazy",
 	"platform/connector",
 	"platform/operator",
 	"platform/planner",

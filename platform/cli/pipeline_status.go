@@ -107,6 +107,9 @@ func (a *app) statusText(s *weirv1.PipelineStatus) string {
 			fmt.Fprintf(&b, "%s %s\n", p.bold("hint: "), pl.GetErrorHint())
 		}
 	}
+	if left := leftBytes(s); left > 0 {
+		fmt.Fprintf(&b, "restoring: about %s of state is still to be loaded; what is asked for comes first\n", size(left))
+	}
 	for _, w := range s.GetWarnings() {
 		fmt.Fprintf(&b, "%s %s\n", p.yellow("warning:"), w)
 	}
@@ -122,6 +125,13 @@ func (a *app) statusText(s *weirv1.PipelineStatus) string {
 	}
 	_ = t.print(&b, p)
 	return b.String()
+}
+
+func leftBytes(s *weirv1.PipelineStatus) (left uint64) {
+	for _, op := range s.GetOperators() {
+		left += op.GetStateLeftBytes()
+	}
+	return left
 }
 
 func stateLine(p paint, pl *weirv1.Pipeline) string {

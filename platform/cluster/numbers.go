@@ -26,6 +26,7 @@ type OperatorNumbers struct {
 	WatermarkMicros        int64
 	StateKeys, StateBytes  int64
 	Timers                 int64
+	StateLeft              int64 // bytes of files that are still to be loaded
 	GuestCalls, GuestTraps uint64
 	GuestNanos             uint64
 	GuestMemory            int64

@@ -207,7 +207,7 @@ func jobMessage(j JobNumbers) *weirv1.JobNumbers {
 			m.Operators = append(m.Operators, &weirv1.OperatorNumbers{
 				Id: o.ID, Kind: o.Kind, RecordsIn: o.RecordsIn, RecordsOut: o.RecordsOut, BytesIn: o.BytesIn, BytesOut: o.BytesOut,
 				Late: o.Late, DeadLetters: o.DeadLetters, Lag: o.Lag, WatermarkMicros: o.WatermarkMicros,
-				StateKeys: o.StateKeys, StateBytes: o.StateBytes, Timers: o.Timers,
+				StateKeys: o.StateKeys, StateBytes: o.StateBytes, Timers: o.Timers, StateLeft: o.StateLeft,
 				GuestCalls: o.GuestCalls, GuestTraps: o.GuestTraps, GuestNanos: o.GuestNanos, GuestMemory: o.GuestMemory,
 			})
 		}
@@ -224,7 +224,7 @@ func jobOf(m *weirv1.JobNumbers) JobNumbers {
 			n.Operators = append(n.Operators, OperatorNumbers{
 				ID: o.GetId(), Kind: o.GetKind(), RecordsIn: o.GetRecordsIn(), RecordsOut: o.GetRecordsOut(), BytesIn: o.GetBytesIn(), BytesOut: o.GetBytesOut(),
 				Late: o.GetLate(), DeadLetters: o.GetDeadLetters(), Lag: o.GetLag(), WatermarkMicros: o.GetWatermarkMicros(),
-				StateKeys: o.GetStateKeys(), StateBytes: o.GetStateBytes(), Timers: o.GetTimers(),
+				StateKeys: o.GetStateKeys(), StateBytes: o.GetStateBytes(), Timers: o.GetTimers(), StateLeft: o.GetStateLeft(),
 				GuestCalls: o.GetGuestCalls(), GuestTraps: o.GetGuestTraps(), GuestNanos: o.GetGuestNanos(), GuestMemory: o.GetGuestMemory(),
 			})
 		}

@@ -32,7 +32,7 @@ func TestReportsArriveAsTheyWereSent(t *testing.T) {
 		Lines:    []Line{{Pipeline: "default/p", Time: time.Unix(5, 0).UTC(), Level: 4, Operator: "op", Task: 3, Text: "hello"}},
 		Jobs: []JobNumbers{{UID: "p", Attempt: 2, Tasks: []TaskNumbers{{Stage: 1, Index: 2, Busy: time.Second, Waited: time.Minute, Operators: []OperatorNumbers{{
 			ID: "op", Kind: "k", RecordsIn: 1, RecordsOut: 2, BytesIn: 3, BytesOut: 4, Late: 5, DeadLetters: 6, Lag: 7, WatermarkMicros: -8,
-			StateKeys: 9, StateBytes: 10, Timers: 11, GuestCalls: 12, GuestTraps: 13, GuestNanos: 14, GuestMemory: 15,
+			StateKeys: 9, StateBytes: 10, Timers: 11, GuestCalls: 12, GuestTraps: 13, GuestNanos: 14, GuestMemory: 15, StateLeft: 16,
 		}}}}}},
 	}
 	m, err := reportMessage(sent)

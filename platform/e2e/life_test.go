@@ -1,10 +1,13 @@
 package e2e
 
 import (
+	"errors"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/weirstream/weir/platform/failpoint"
 )
 
 const keptPipeline = `pipeline: kept
@@ -138,6 +141,49 @@ func TestAKilledServerGoesOnWithItsStateSoon(t *testing.T) {
 		t.Errorf("p50 is %s, over %s", took[2], limit)
 	}
 	if err := checkCounts(t.Context(), w.nc, out, restartKeys, 8, 6); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAServerThatDiesWhileItLoadsItsStateGoesOnExactlyOnce(t *testing.T) {
+	w := alone(t)
+	if err := w.client.PushModule(t.Context(), "count", built.count); err != nil {
+		t.Fatal(err)
+	}
+	in, out := w.topic(t, "again-in", 8), w.topic(t, "again-out", 8)
+	w.apply(t, countPipeline, "again")
+	counts := newCounts(w.nc, in, "again-in", 8)
+	if err := counts.feed(t.Context(), restartKeys, 1); err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	w.follow(t, out, func(m Message) error { rows += m.Rows(); return nil }, func() bool { return rows >= restartKeys })
+	const each = restartKeys / 20 // of the keys change between two deaths
+	deaths := []Death{{Place: failpoint.PieceLoaded, Nth: 1}, {Place: failpoint.PieceLoaded, Nth: 5}, {Place: failpoint.PieceLoaded, Nth: 12}}
+	for i, death := range deaths {
+		w.process.Kill()
+		p, err := w.setup.Start(t.Context(), death.env()...)
+		if err != nil && !errors.Is(err, ErrDied) {
+			t.Fatal(err)
+		}
+		select {
+		case <-p.Ended():
+		case <-within(t, 30*time.Second).Done():
+			t.Fatalf("it did not die at %s", death)
+		}
+		if w.process, err = w.setup.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.reconnected(t)
+		// What comes in touches keys of pieces that are not loaded.
+		if err := counts.feed(t.Context(), each, int64(i)+2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := restartKeys + len(deaths)*each
+	rows = 0
+	w.follow(t, out, func(m Message) error { rows += m.Rows(); return nil }, func() bool { return rows >= want })
+	if err := checkCounts(t.Context(), w.nc, out, restartKeys, each, len(deaths)+1); err != nil {
 		t.Error(err)
 	}
 }

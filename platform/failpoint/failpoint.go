@@ -32,6 +32,7 @@ const (
 	MergeWritten       = "merge.written"        // merged segments are stored, no manifest names them
 	SweepDeleted       = "sweep.deleted"        // a sweep deleted one object
 	AttemptStarting    = "attempt.starting"     // the checkpoint is read, no task is open
+	PieceLoaded        = "piece.loaded"         // a piece of state is restored, others are not
 )
 
 // EnvVar arms places at the start of a process: name:n:kill[,name:n:kill]. The

@@ -44,6 +44,7 @@ type Operator struct {
 	Busy, Waited    float64
 	StateKeys       int64
 	StateBytes      int64
+	StateLeft       int64
 	Timers          int64
 	GuestCalls      uint64
 	GuestSeconds    float64
@@ -132,6 +133,7 @@ func (c *collector) pipeline(out chan<- prometheus.Metric, p *Pipeline) {
 		}
 		gauge(stateKeys, float64(o.StateKeys), labels...)
 		gauge(stateBytes, float64(o.StateBytes), labels...)
+		gauge(stateLeft, float64(o.StateLeft), labels...)
 		gauge(timers, float64(o.Timers), labels...)
 		if o.GuestCalls > 0 {
 			counter(guestCalls, float64(o.GuestCalls), labels...)

@@ -30,6 +30,7 @@ var (
 	waitedSeconds   = desc("weir_task_backpressured_seconds_total", "Time that a task has waited for those it sends to.", operatorLabels)
 	stateKeys       = desc("weir_operator_state_keys", "Keys that hold state.", operatorLabels)
 	stateBytes      = desc("weir_operator_state_bytes", "Memory that keyed state takes.", operatorLabels)
+	stateLeft       = desc("weir_operator_state_left_bytes", "State in files that a restore has still to load, about.", operatorLabels)
 	timers          = desc("weir_operator_timers", "Timers that are set.", operatorLabels)
 	guestSeconds    = desc("weir_guest_seconds_total", "Time spent in Wasm functions.", operatorLabels)
 	guestCalls      = desc("weir_guest_calls_total", "Calls of Wasm functions.", operatorLabels)

@@ -12,6 +12,7 @@ type Meter struct {
 	LagRecords              atomic.Uint64
 	WatermarkMicros         atomic.Int64
 	StateKeys, StateBytes   atomic.Int64
+	StateLeft               atomic.Int64 // bytes of files that are still to be loaded
 	Timers                  atomic.Int64
 	GuestCalls, GuestNanos  atomic.Uint64
 	GuestBytes              atomic.Int64

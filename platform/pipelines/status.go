@@ -172,6 +172,7 @@ func (s *Service) numbers(p *catalog.Pipeline, out *weirv1.PipelineStatus) {
 			o.LagRecords += m.Lag
 			o.StateKeys += uint64(max(m.StateKeys, 0))
 			o.StateBytes += uint64(max(m.StateBytes, 0))
+			o.StateLeftBytes += uint64(max(m.StateLeft, 0))
 			o.Timers += uint64(max(m.Timers, 0))
 			// Operators of a stage share their task, and so its time.
 			o.BusyRatio += busy[idOf(t)]

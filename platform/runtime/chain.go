@@ -250,6 +250,20 @@ func (c *chain) timers(clockMicros int64) error {
 	return nil
 }
 
+// restore lets backends that are being filled go on; false if none is.
+func (c *chain) restore() bool {
+	more := false
+	for _, n := range c.nodes {
+		if r, ok := n.state.(state.Restoring); ok {
+			r.Step(restoreStep)
+			left := r.LeftBytes()
+			n.meter.StateLeft.Store(left)
+			more = more || left > 0
+		}
+	}
+	return more
+}
+
 func (c *chain) close() error {
 	var errs []error
 	for _, n := range c.nodes {

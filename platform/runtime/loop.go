@@ -135,11 +135,15 @@ func (t *Task) advanceClock() {
 
 func (t *Task) fireTimers() error {
 	t.advanceClock()
+	t.restoring = t.chain.restore()
 	return t.chain.timers(t.clock)
 }
 
 // untilTimer is how long the task may sleep.
 func (t *Task) untilTimer() time.Duration {
+	if t.restoring {
+		return restorePause
+	}
 	at, ok := t.chain.nextTimer()
 	if !ok {
 		return time.Second

@@ -45,6 +45,7 @@ func (t *Task) prepare(ctx context.Context) error {
 		}
 	}
 	t.advanceClock()
+	t.restoring = t.chain.restore()
 	return nil
 }
 

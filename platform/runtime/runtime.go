@@ -23,6 +23,10 @@ const (
 	MaxControl = 16
 	// TickEvery bounds how late processing time reaches operators that wait for it.
 	TickEvery = 10 * time.Millisecond
+	// restoreStep is for how long a task loads what has been read ahead of its
+	// state, each TickEvery/2 while there is work, and each restorePause without.
+	restoreStep  = 2 * time.Millisecond
+	restorePause = time.Millisecond
 )
 
 // TaskID names a task within an attempt.

@@ -13,6 +13,7 @@ import (
 	"github.com/weirstream/weir/platform/operator"
 	"github.com/weirstream/weir/platform/runtime/barrier"
 	"github.com/weirstream/weir/platform/runtime/exchange/local"
+	"github.com/weirstream/weir/platform/storage/state"
 	"github.com/weirstream/weir/raftmeta/jobgraph"
 )
 
@@ -54,6 +55,7 @@ type Task struct {
 	done      uint64            // id of the last barrier that was handled
 	alignFrom time.Time
 	clock     int64
+	restoring bool // some state is still to be loaded
 	drained   bool
 	ended     bool
 
@@ -161,7 +163,11 @@ func (t *Task) Run(ctx context.Context) {
 
 func (t *Task) run(ctx context.Context) (err error) {
 	defer func() {
-		if r := recover(); r != nil {
+		switch r := recover().(type) {
+		case nil:
+		case state.Failure:
+			err = fmt.Errorf("restore state: %w", r.Err)
+		default:
 			err = fmt.Errorf("task %s: %w", t.id, &PanicError{Value: r, Stack: debug.Stack()})
 		}
 	}()

@@ -191,7 +191,7 @@ func (j *Job) services() runtime.Services {
 	}
 }
 
-// newState opens an operator's backend and fills it from the checkpoint.
+// newState opens an operator's backend, filled from the checkpoint.
 func (j *Job) newState(op *jobgraph.Operator, groups runtime.Groups) (state.Backend, error) {
 	descriptors, err := runtime.Descriptors(op)
 	if err != nil {
@@ -206,10 +206,7 @@ func (j *Job) newState(op *jobgraph.Operator, groups runtime.Groups) (state.Back
 		return backend, err
 	}
 	g := snapshot.Groups{First: uint16(groups.First), Last: uint16(groups.Last)}
-	if err := snapshot.Restore(j.ctx, j.options.Blobs, j.start.Manifest, op.ID, g, backend); err != nil {
-		return nil, err
-	}
-	return backend, nil
+	return j.restore(backend, op.ID, descriptors, g)
 }
 
 // items deals an operator's items out among its tasks, whatever the number of

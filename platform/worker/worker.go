@@ -79,6 +79,10 @@ type Start struct {
 	Attempt  uint64
 	Graph    *jobgraph.Graph
 	Manifest *snapshot.Manifest // nil: a first start
+	// Newest gives the newest manifest of this attempt, or the one that it started
+	// from: files of Manifest may be swept while state is still read from them. Nil:
+	// they stay.
+	Newest func(context.Context) (*snapshot.Manifest, error)
 	// RestoredFrom is the manifest's checkpoint id.
 	RestoredFrom uint64
 	// Foreign: the manifest is of another's state, a savepoint's. All that is loaded

@@ -272,6 +272,7 @@ func (a *Agent) spec(ctx context.Context, w *wish) (worker.Start, error) {
 		if err != nil {
 			return s, fmt.Errorf("read checkpoint %d: %w", last.ID, err)
 		}
+		s.Newest = func(ctx context.Context) (*snapshot.Manifest, error) { return a.newest(ctx, p.UID, p.Job.Attempt) }
 		return s, nil
 	}
 	return s, a.based(ctx, p.Job.Base, &s)

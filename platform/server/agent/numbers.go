@@ -39,7 +39,7 @@ func numbersOf(t *runtime.Task) cluster.TaskNumbers {
 			ID: spec.ID, Kind: spec.Kind,
 			RecordsIn: m.RecordsIn.Load(), RecordsOut: m.RecordsOut.Load(), BytesIn: m.BytesIn.Load(), BytesOut: m.BytesOut.Load(),
 			Late: m.LateRecords.Load(), DeadLetters: m.DeadLetters.Load(), Lag: m.LagRecords.Load(), WatermarkMicros: m.WatermarkMicros.Load(),
-			StateKeys: m.StateKeys.Load(), StateBytes: m.StateBytes.Load(), Timers: m.Timers.Load(),
+			StateKeys: m.StateKeys.Load(), StateBytes: m.StateBytes.Load(), Timers: m.Timers.Load(), StateLeft: m.StateLeft.Load(),
 			GuestCalls: m.GuestCalls.Load(), GuestTraps: m.GuestTraps.Load(), GuestNanos: m.GuestNanos.Load(), GuestMemory: m.GuestBytes.Load(),
 		})
 	}

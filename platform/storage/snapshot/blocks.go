@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 
 	"github.com/weirstream/weir/platform/storage/state"
@@ -26,8 +25,8 @@ type blockStream struct {
 	reader      *Reader
 	segment     *openSegment
 	first, last uint64
-	at, to      int      // blocks to come
-	ahead       [][]byte // blocks that are read already, from at on
+	at, to      int    // blocks to come
+	stored      []byte // what is read of them already, as it lies in the file
 	cached      bool
 
 	entries blockEntries
@@ -48,7 +47,7 @@ func (s *blockStream) next() bool {
 			return true
 		}
 		if err := s.entries.d.err; err != nil {
-			s.err = damagedBlock(s.reader.operator, s.segment.SegmentRef, s.segment.index, s.at-1, err.Error())
+			s.err = s.damage(s.at-1, err.Error())
 			return false
 		}
 		if s.at == s.to {
@@ -66,41 +65,53 @@ func (s *blockStream) next() bool {
 
 // block gives the raw bytes of block at, which many may read.
 func (s *blockStream) block() ([]byte, error) {
-	if len(s.ahead) > 0 {
-		raw := s.ahead[0]
-		s.ahead = s.ahead[1:]
-		return raw, nil
+	cache, key := &s.reader.cache, blockKey{s.segment, s.at}
+	if len(s.stored) == 0 {
+		if raw := cache.get(key); raw != nil {
+			return raw, nil
+		}
+		if err := s.read(); err != nil {
+			return nil, err
+		}
 	}
-	cache := &s.reader.cache
-	if raw := cache.get(blockKey{s.segment, s.at}); raw != nil {
-		return raw, nil
-	}
-	blocks := s.segment.index.blocks
-	end, length := s.at, int64(0)
-	for ; end < s.to && (end == s.at || length+int64(blocks[end].length) <= maxReadBytes); end++ {
-		length += int64(blocks[end].length)
-	}
-	stored, err := readExtent(s.ctx, s.reader.store, s.segment.Extent, blocks[s.at].offset, length)
+	length := s.segment.index.blocks[s.at].length
+	raw, err := openBlock(s.stored[:length], nil)
 	if err != nil {
-		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, errShort) {
-			return nil, damagedBlock(s.reader.operator, s.segment.SegmentRef, s.segment.index, s.at, "the object ends too early")
-		}
-		return nil, fmt.Errorf("read segment of operator %s: %w", s.reader.operator, err)
+		return nil, s.damage(s.at, err.Error())
 	}
-	for i := s.at; i < end; i++ {
-		raw, err := openBlock(stored[:blocks[i].length], nil)
-		if err != nil {
-			return nil, damagedBlock(s.reader.operator, s.segment.SegmentRef, s.segment.index, i, err.Error())
-		}
-		stored = stored[blocks[i].length:]
-		if s.cached || i == s.to-1 {
-			cache.put(blockKey{s.segment, i}, raw)
-		}
-		s.ahead = append(s.ahead, raw)
+	s.stored = s.stored[length:]
+	if s.cached || s.at == s.to-1 {
+		cache.put(key, raw)
 	}
-	raw := s.ahead[0]
-	s.ahead = s.ahead[1:]
 	return raw, nil
+}
+
+// read fetches block at, and others behind it with the same access.
+func (s *blockStream) read() (err error) {
+	blocks := s.segment.index.blocks
+	length := int64(blocks[s.at].length)
+	for i := s.at + 1; i < s.to && length+int64(blocks[i].length) <= maxReadBytes; i++ {
+		length += int64(blocks[i].length)
+	}
+	if s.stored, err = readExtent(s.ctx, s.reader.store, s.segment.Extent, blocks[s.at].offset, length); err == nil {
+		return nil
+	}
+	if errors.Is(err, errShort) || s.cutShort(blocks[s.at].offset+length) {
+		return s.damage(s.at, "the object ends too early")
+	}
+	return fmt.Errorf("read segment of operator %s: %w", s.reader.operator, err)
+}
+
+// cutShort says whether the object ends before a place in the segment. A reading
+// that ended too early tells little: connections break.
+func (s *blockStream) cutShort(end int64) bool {
+	name, at := s.segment.place()
+	info, err := s.reader.store.Stat(s.ctx, name)
+	return err == nil && info.SizeBytes < at+end
+}
+
+func (s *blockStream) damage(block int, reason string) error {
+	return damagedBlock(s.reader.operator, s.segment.SegmentRef, s.segment.index, block, reason)
 }
 
 type blockKey struct {

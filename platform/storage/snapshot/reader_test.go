@@ -14,6 +14,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/weirstream/weir/platform/storage/blob"
+	"github.com/weirstream/weir/platform/storage/blob/blobfault"
 	"github.com/weirstream/weir/platform/storage/blob/memblob"
 	"github.com/weirstream/weir/platform/storage/state"
 )
@@ -162,6 +163,22 @@ func TestAReaderNamesDamageAndWhatIsMissing(t *testing.T) {
 	bad[ref.Offset+ref.Length-1] ^= 1
 	if err := read(bad); !errors.As(err, &d) || d.Object != ref.Object || d.Block != -1 {
 		t.Errorf("a damaged footer: %v", err)
+	}
+	cut := memblob.New(memblob.Options{})
+	r, err := OpenReader(t.Context(), store, m, "op", AllGroups())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := blob.PutBytes(t.Context(), cut, ref.Object, good[:ref.Offset+index.blocks[2].offset+5]); err != nil {
+		t.Fatal(err)
+	}
+	r.store = cut
+	if err := r.Hash(t.Context(), index.blocks[2].last, func(state.Entry) error { return nil }); !errors.As(err, &d) || d.Block != 2 {
+		t.Errorf("an object that was cut: %v", err)
+	}
+	r.store = blobfault.New(store, blobfault.Plan{From: 1, Count: 1, Kind: blobfault.Cut})
+	if err := r.Hash(t.Context(), index.blocks[2].last, func(state.Entry) error { return nil }); errors.As(err, &d) || !errors.Is(err, blobfault.ErrInjected) {
+		t.Errorf("a connection that was cut: %v", err)
 	}
 	if _, err := OpenReader(t.Context(), memblob.New(memblob.Options{}), m, "op", AllGroups()); !errors.Is(err, blob.ErrNotFound) {
 		t.Errorf("a missing object: %v", err)

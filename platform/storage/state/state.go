@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 )
 
 // Slot names a key within a backend. It is valid until the next Advance or
@@ -147,6 +148,34 @@ type Backend interface {
 
 	Close() error
 }
+
+// LateLoader is a backend that takes entries in also while it is used, so that
+// it can be filled as its keys are asked for.
+type LateLoader interface {
+	Backend
+	// LoadLate is Load at any time, of a key that the backend does not hold and
+	// has not held since it was opened. What it brings in stands in files already:
+	// it is no change. Slots stay valid, and views of Mutable.
+	LoadLate(e Entry) error
+}
+
+// Restoring is a backend that is still being filled while it is used.
+type Restoring interface {
+	// Step takes in what has been read ahead, for about as long as budget.
+	Step(budget time.Duration)
+	// LeftBytes is about how much of the state is still to come; 0: nothing.
+	LeftBytes() int64
+}
+
+// Failure is what a backend panics with when it cannot give the state of a key:
+// methods of the hot path return no errors, and nothing may go on without. The
+// task that owns the backend recovers it and ends with Err.
+type Failure struct{ Err error }
+
+func (f Failure) Error() string { return f.Err.Error() }
+
+// Unwrap is what it failed by.
+func (f Failure) Unwrap() error { return f.Err }
 
 // TimerKind tells the two clocks apart.
 type TimerKind uint8

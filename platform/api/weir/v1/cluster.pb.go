@@ -1692,6 +1692,7 @@ type OperatorNumbers struct {
 	GuestTraps      uint64                 `protobuf:"varint,15,opt,name=guest_traps,json=guestTraps,proto3" json:"guest_traps,omitempty"`
 	GuestNanos      uint64                 `protobuf:"varint,16,opt,name=guest_nanos,json=guestNanos,proto3" json:"guest_nanos,omitempty"`
 	GuestMemory     int64                  `protobuf:"zigzag64,17,opt,name=guest_memory,json=guestMemory,proto3" json:"guest_memory,omitempty"`
+	StateLeft       int64                  `protobuf:"zigzag64,18,opt,name=state_left,json=stateLeft,proto3" json:"state_left,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1841,6 +1842,13 @@ func (x *OperatorNumbers) GetGuestNanos() uint64 {
 func (x *OperatorNumbers) GetGuestMemory() int64 {
 	if x != nil {
 		return x.GuestMemory
+	}
+	return 0
+}
+
+func (x *OperatorNumbers) GetStateLeft() int64 {
+	if x != nil {
+		return x.StateLeft
 	}
 	return 0
 }
@@ -2337,7 +2345,7 @@ const file_weir_v1_cluster_proto_rawDesc = "" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12-\n" +
 	"\x04busy\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04busy\x121\n" +
 	"\x06waited\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06waited\x126\n" +
-	"\toperators\x18\x05 \x03(\v2\x18.weir.v1.OperatorNumbersR\toperators\"\xff\x03\n" +
+	"\toperators\x18\x05 \x03(\v2\x18.weir.v1.OperatorNumbersR\toperators\"\x9e\x04\n" +
 	"\x0fOperatorNumbers\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1d\n" +
@@ -2363,7 +2371,9 @@ const file_weir_v1_cluster_proto_rawDesc = "" +
 	"guestTraps\x12\x1f\n" +
 	"\vguest_nanos\x18\x10 \x01(\x04R\n" +
 	"guestNanos\x12!\n" +
-	"\fguest_memory\x18\x11 \x01(\x12R\vguestMemory\"$\n" +
+	"\fguest_memory\x18\x11 \x01(\x12R\vguestMemory\x12\x1d\n" +
+	"\n" +
+	"state_left\x18\x12 \x01(\x12R\tstateLeft\"$\n" +
 	"\fDrainRequest\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\x0f\n" +
 	"\rDrainResponse\"<\n" +

@@ -862,7 +862,8 @@ type OperatorStatus struct {
 	StateKeys          uint64                 `protobuf:"varint,14,opt,name=state_keys,json=stateKeys,proto3" json:"state_keys,omitempty"`
 	StateBytes         uint64                 `protobuf:"varint,15,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"`
 	Timers             uint64                 `protobuf:"varint,16,opt,name=timers,proto3" json:"timers,omitempty"`
-	LagRecords         uint64                 `protobuf:"varint,17,opt,name=lag_records,json=lagRecords,proto3" json:"lag_records,omitempty"` // sources
+	LagRecords         uint64                 `protobuf:"varint,17,opt,name=lag_records,json=lagRecords,proto3" json:"lag_records,omitempty"`               // sources
+	StateLeftBytes     uint64                 `protobuf:"varint,18,opt,name=state_left_bytes,json=stateLeftBytes,proto3" json:"state_left_bytes,omitempty"` // of files, about, that a restore has still to load
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1012,6 +1013,13 @@ func (x *OperatorStatus) GetTimers() uint64 {
 func (x *OperatorStatus) GetLagRecords() uint64 {
 	if x != nil {
 		return x.LagRecords
+	}
+	return 0
+}
+
+func (x *OperatorStatus) GetStateLeftBytes() uint64 {
+	if x != nil {
+		return x.StateLeftBytes
 	}
 	return 0
 }
@@ -2679,7 +2687,7 @@ const file_weir_v1_pipeline_proto_rawDesc = "" +
 	"\amodules\x18\x0e \x03(\tR\amodules\x12)\n" +
 	"\x10running_revision\x18\x0f \x01(\x04R\x0frunningRevision\x12/\n" +
 	"\x13running_parallelism\x18\x10 \x01(\rR\x12runningParallelism\x12)\n" +
-	"\x10file_parallelism\x18\x11 \x01(\rR\x0ffileParallelism\"\xad\x04\n" +
+	"\x10file_parallelism\x18\x11 \x01(\rR\x0ffileParallelism\"\xd7\x04\n" +
 	"\x0eOperatorStatus\x12\x1a\n" +
 	"\boperator\x18\x01 \x01(\tR\boperator\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
@@ -2704,7 +2712,8 @@ const file_weir_v1_pipeline_proto_rawDesc = "" +
 	"stateBytes\x12\x16\n" +
 	"\x06timers\x18\x10 \x01(\x04R\x06timers\x12\x1f\n" +
 	"\vlag_records\x18\x11 \x01(\x04R\n" +
-	"lagRecords\"\xa7\x02\n" +
+	"lagRecords\x12(\n" +
+	"\x10state_left_bytes\x18\x12 \x01(\x04R\x0estateLeftBytes\"\xa7\x02\n" +
 	"\n" +
 	"Checkpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +

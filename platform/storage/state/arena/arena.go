@@ -54,9 +54,9 @@ type Backend struct {
 }
 
 var (
-	_ state.Backend = (*Backend)(nil)
-	_ state.Warmer  = (*Backend)(nil)
-	_ state.Pager   = (*Backend)(nil)
+	_ state.LateLoader = (*Backend)(nil)
+	_ state.Warmer     = (*Backend)(nil)
+	_ state.Pager      = (*Backend)(nil)
 )
 
 // stateOf is what the backend knows of one state.

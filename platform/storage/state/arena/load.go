@@ -51,6 +51,20 @@ func (b *Backend) Load(e state.Entry) error {
 	return nil
 }
 
+// LoadLate brings in an entry of a key that is new here, while others are used.
+func (b *Backend) LoadLate(e state.Entry) error {
+	if !b.loaded {
+		return b.Load(e)
+	}
+	b.loaded = false
+	if b.loading == state.LoadUnchanged {
+		b.stamp = 0
+	}
+	err := b.Load(e)
+	b.endLoading()
+	return err
+}
+
 func (b *Backend) loadTimer(e state.Entry) error {
 	t, err := state.ParseTimerSub(e.Sub)
 	if err != nil {
