@@ -38,6 +38,9 @@ func run(ctx context.Context) error {
 	flag.StringVar(&o.Dir, "dir", "", "folder for data and logs (default: a temporary one, kept if something fails)")
 	flag.StringVar(&o.Binary, "weir", "", "the program to test (default: built from this repository)")
 	rescale := flag.Bool("rescale", true, "rescale 2 to 5 to 3 in turn, while records flow and processes die")
+	cluster := flag.Bool("cluster", false, "several processes: three controllers and workers that are killed and suspended, instead of one server")
+	workers := flag.Int("workers", 3, "workers of a cluster")
+	faults := flag.Int("faults", 40, "faults of a cluster's processes")
 	strict := flag.Bool("strict", false, "sync everything before it is acknowledged")
 	flag.Parse()
 	if *rescale {
@@ -69,7 +72,16 @@ func run(ctx context.Context) error {
 	if o.Module, err = e2e.BuildGuest(ctx, root, o.Dir); err != nil {
 		return err
 	}
-	r, err := e2e.RunChaos(ctx, o)
+	var r e2e.ChaosReport
+	if *cluster {
+		r, err = e2e.RunClusterChaos(ctx, e2e.ClusterChaosOptions{
+			Seed: o.Seed, Records: o.Records, Keys: o.Keys, Partitions: o.Partitions, Parallelism: max(o.Parallelism, 3), Widths: []int{5, 3, 2},
+			Controllers: 3, Workers: *workers, Slots: 4, Faults: *faults, Suspended: 10 * time.Second, Interval: o.Interval,
+			Dir: o.Dir, Binary: o.Binary, Module: o.Module, Out: o.Out,
+		})
+	} else {
+		r, err = e2e.RunChaos(ctx, o)
+	}
 	fmt.Printf("seed %d: %d deaths at random, %d aimed of which %d came where aimed, %d records beside by a plain client, checkpoint %d, %d files, %s\n",
 		o.Seed, r.Random, r.Aimed, r.Reached, r.Plain, r.Checkpoint, r.Files, r.Took.Round(time.Second))
 	if err != nil {

@@ -62,6 +62,7 @@ type chaos struct {
 	hush      context.CancelFunc // ends the neighbour
 	streams   map[string]string  // topic -> stream
 	uid       string
+	halt      func() error // ends every process in order, once the files are to be looked at
 	report    ChaosReport
 }
 
@@ -138,7 +139,12 @@ func (c *chaos) run(ctx context.Context, p **Process) error {
 		return fmt.Errorf("feed: %w", err)
 	}
 	c.say("all %d records are fed; waiting for their output", c.o.Records)
-	return c.judge(ctx, p)
+	c.halt = func() error {
+		err := (*p).Stop()
+		*p = nil
+		return err
+	}
+	return c.judge(ctx)
 }
 
 // prepare creates topics, pushes the module and applies the pipeline.
@@ -243,7 +249,7 @@ func (c *chaos) next(ctx context.Context, i int, dead *Process) (*Process, error
 }
 
 // judge waits for the rest of the output, stops the pipeline, and looks at all.
-func (c *chaos) judge(ctx context.Context, p **Process) error {
+func (c *chaos) judge(ctx context.Context) error {
 	first, second := NewFirstStage(c.w), NewSecondStage(c.w)
 	at, err := Follow(ctx, c.nc, c.streams["reached"], 0, patience, first.Visit, first.Done)
 	if err != nil {
@@ -282,7 +288,7 @@ func (c *chaos) judge(ctx context.Context, p **Process) error {
 		return err
 	}
 	c.say("output: nothing lost, doubled or reordered in %d and %d rows", first.Rows, second.Rows)
-	return c.files(ctx, p)
+	return c.files(ctx)
 }
 
 // status tells how the pipeline stands, for the report of a failure.
@@ -295,7 +301,7 @@ func (c *chaos) status(ctx context.Context) error {
 }
 
 // files holds the final state against the model and looks for orphaned files.
-func (c *chaos) files(ctx context.Context, p **Process) error {
+func (c *chaos) files(ctx context.Context) error {
 	r, err := c.client.Pipelines.ListCheckpoints(ctx, connect.NewRequest(&weirv1.ListCheckpointsRequest{Namespace: Namespace, Name: "chaos"}))
 	if err != nil {
 		return fmt.Errorf("list checkpoints: %w", err)
@@ -308,9 +314,7 @@ func (c *chaos) files(ctx context.Context, p **Process) error {
 	if err := c.awaitSweep(ctx, retained); err != nil {
 		return err
 	}
-	err = (*p).Stop()
-	*p = nil
-	if err != nil {
+	if err := c.halt(); err != nil {
 		return err
 	}
 	f, err := OpenFiles(ctx, c.setup.BlobDir(), c.uid)

@@ -27,6 +27,7 @@ type Client struct {
 	Modules   weirv1connect.ModuleServiceClient
 	Pipelines weirv1connect.PipelineServiceClient
 	System    weirv1connect.SystemServiceClient
+	Workers   weirv1connect.WorkerServiceClient
 }
 
 // NewClient makes a client; nothing is dialled yet.
@@ -37,6 +38,7 @@ func NewClient(url string) *Client {
 		Modules:   weirv1connect.NewModuleServiceClient(h, url),
 		Pipelines: weirv1connect.NewPipelineServiceClient(h, url),
 		System:    weirv1connect.NewSystemServiceClient(h, url),
+		Workers:   weirv1connect.NewWorkerServiceClient(h, url),
 	}
 }
 

@@ -89,10 +89,16 @@ func (s Setup) Start(ctx context.Context, env ...string) (*Process, error) {
 		return nil, err
 	}
 	defer log.Close() // the child has its own
-	fmt.Fprintf(log, "--- start %s\n", strings.Join(env, " "))
 	args := append([]string{"server", "--data-dir", s.DataDir(), "--listen", s.Listen, "--nats-listen", s.NATSListen}, s.Args...)
 	cmd := exec.Command(s.Binary, args...)
 	cmd.Env = append(os.Environ(), env...)
+	fmt.Fprintf(log, "--- start %s\n", strings.Join(env, " "))
+	return launch(ctx, cmd, log)
+}
+
+// launch starts a process and waits for the line that says it is ready. With
+// ErrDied the process is returned too.
+func launch(ctx context.Context, cmd *exec.Cmd, log *os.File) (*Process, error) {
 	cmd.Stderr = log
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -100,7 +106,7 @@ func (s Setup) Start(ctx context.Context, env ...string) (*Process, error) {
 	}
 	p := &Process{cmd: cmd, Started: time.Now(), ended: make(chan struct{})}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", s.Binary, err)
+		return nil, fmt.Errorf("start %s: %w", cmd, err)
 	}
 	ready := make(chan string, 1)
 	go func() {
@@ -118,10 +124,10 @@ func (s Setup) Start(ctx context.Context, env ...string) (*Process, error) {
 			return p, nil
 		}
 		<-p.ended
-		return p, fmt.Errorf("%w: %w; see %s", ErrDied, orNil(p.err), s.LogPath())
+		return p, fmt.Errorf("%w: %w; see %s", ErrDied, orNil(p.err), log.Name())
 	case <-time.After(readyLimit):
 		p.Kill()
-		return nil, fmt.Errorf("the server was not ready within %s; see %s", readyLimit, s.LogPath())
+		return nil, fmt.Errorf("the process was not ready within %s; see %s", readyLimit, log.Name())
 	case <-ctx.Done():
 		p.Kill()
 		return nil, context.Cause(ctx)
