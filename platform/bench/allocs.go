@@ -36,7 +36,7 @@ func runAllocs(ctx context.Context, c *config) error {
 			continue
 		}
 		before := allocated()
-		m, err := flow(ctx, r, c, "allocs-"+op.name, op.yaml, "1s")
+		m, err := flow(ctx, r, c, plan{name: "allocs-" + op.name, operator: op.yaml})
 		if err != nil {
 			return err
 		}

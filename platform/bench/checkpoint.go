@@ -17,7 +17,9 @@ import (
 const checkpointKeys = 1_000_000
 
 // runCheckpoint compares a flow over a million keys with a checkpoint every
-// second to the same with one a minute.
+// second to the same with one a minute. The sink is at-least-once: an
+// exactly-once one would publish in the first flow, and in the second not before
+// the measurement is over.
 func runCheckpoint(ctx context.Context, c *config) error {
 	for _, dirty := range []struct {
 		what string
@@ -66,7 +68,7 @@ func checkpointFlows(ctx context.Context, c *config, what string, key func(*rand
 			watching, stop := context.WithCancel(ctx)
 			freeze := make(chan []float64, 1)
 			go func() { freeze <- watchFreeze(watching, r.server.URL()) }()
-			m, err := flow(ctx, r, c, fmt.Sprintf("cp-%s-%d", interval, round), `{module: count_sum, function: count_sum, input: in}`, interval)
+			m, err := flow(ctx, r, c, plan{name: fmt.Sprintf("cp-%s-%d", interval, round), operator: cOperator, interval: interval, guarantee: "at_least_once"})
 			stop()
 			if f := <-freeze; interval == "1s" {
 				freezes = append(freezes, f...)

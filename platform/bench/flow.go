@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -22,10 +23,12 @@ const (
 	flowSchema = "key:int64,value:int64,pad:utf8"
 )
 
+const cOperator = `{module: count_sum, function: count_sum, input: in}`
+
 // operators are the same function, key and state: count and sum a key.
 var operators = []struct{ name, yaml string }{
 	{"native", `{kind: aggregate, input: in, key: [key], config: {aggregates: [{fn: count, as: count}, {fn: sum, column: value, as: sum}]}}`},
-	{"c", `{module: count_sum, function: count_sum, input: in}`},
+	{"c", cOperator},
 	{"go", `{module: bench, function: count_sum, input: in}`},
 }
 
@@ -45,7 +48,7 @@ func runFlow(ctx context.Context, c *config) error {
 				continue
 			}
 			name := fmt.Sprintf("flow-%s-%d", op.name, round)
-			m, err := flow(ctx, r, c, name, op.yaml, "1s")
+			m, err := flow(ctx, r, c, plan{name: name, operator: op.yaml})
 			if err != nil {
 				return err
 			}
@@ -99,7 +102,8 @@ func (from odometer) to(to odometer, records uint64) measured {
 
 // flow runs a pipeline over everything in the topic `in` and measures the middle
 // of it: from a tenth to nine tenths.
-func flow(ctx context.Context, r *rig, c *config, name, operator, interval string) (m measured, err error) {
+func flow(ctx context.Context, r *rig, c *config, p plan) (m measured, err error) {
+	name := p.name
 	if _, err := r.topic(ctx, name, weirv1.Layout_LAYOUT_FRAMES); err != nil {
 		return m, err
 	}
@@ -114,7 +118,7 @@ func flow(ctx context.Context, r *rig, c *config, name, operator, interval strin
 		}
 		defer pprof.StopCPUProfile()
 	}
-	if err := r.apply(ctx, pipelineOf(name, operator, interval, "columns")); err != nil {
+	if err := r.apply(ctx, p.file()); err != nil {
 		return m, err
 	}
 	total := uint64(c.records)
@@ -139,8 +143,11 @@ func flow(ctx context.Context, r *rig, c *config, name, operator, interval strin
 	return m, r.remove(ctx, name)
 }
 
-// pipelineOf reads the topic in and writes the topic of its own name.
-func pipelineOf(name, operator, interval, format string) string {
+// plan is a pipeline that reads the topic in and writes the topic of its own name.
+// What is empty: a checkpoint every second, typed columns, exactly once.
+type plan struct{ name, operator, interval, format, guarantee string }
+
+func (p plan) file() string {
 	return fmt.Sprintf(`
 pipeline: %[1]s
 parallelism: 2
@@ -150,8 +157,8 @@ sources:
 operators:
   op: %[2]s
 sinks:
-  out: {topic: %[1]s, input: op, format: %[5]s, key: key}
-`, name, operator, interval, flowSchema, format)
+  out: {topic: %[1]s, input: op, format: %[5]s, key: key, guarantee: %[6]s}
+`, p.name, p.operator, cmp.Or(p.interval, "1s"), flowSchema, cmp.Or(p.format, "columns"), cmp.Or(p.guarantee, "exactly_once"))
 }
 
 func uniformly(rng *rand.Rand, _ int) int64 { return rng.Int64N(flowKeys) }

@@ -47,7 +47,7 @@ type config struct {
 func main() {
 	var c config
 	only := flag.String("only", "", "comma-separated scenarios; empty: all")
-	flag.IntVar(&c.records, "records", 4_000_000, "records of a flow")
+	flag.IntVar(&c.records, "records", 8_000_000, "records of a flow")
 	flag.IntVar(&c.rounds, "rounds", 3, "rounds, of which the median counts")
 	flag.StringVar(&c.operator, "operator", "", "native, c or go; empty: each")
 	flag.StringVar(&c.profile, "profile", "", "write a CPU profile of the flows to this file")

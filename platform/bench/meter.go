@@ -37,7 +37,7 @@ func runMeter(ctx context.Context, c *config) (err error) {
 			}
 			var with, without measured
 			for _, r := range turns {
-				m, err := flow(ctx, r, c, name, op.yaml, "1s")
+				m, err := flow(ctx, r, c, plan{name: name, operator: op.yaml})
 				if err != nil {
 					return err
 				}

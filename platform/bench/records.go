@@ -11,7 +11,7 @@ import (
 
 // recordsShare is which part of a flow's records this takes: a message for each
 // of them, which waits for the one before it.
-const recordsShare = 20
+const recordsShare = 40
 
 // runRecords writes JSON, one record a message, exactly once.
 func runRecords(ctx context.Context, c *config) error {
@@ -49,7 +49,7 @@ func published(ctx context.Context, r *rig, name string, total uint64) (m measur
 	if _, err := r.topic(ctx, name, weirv1.Layout_LAYOUT_RECORDS); err != nil {
 		return m, err
 	}
-	if err := r.apply(ctx, pipelineOf(name, `{module: count_sum, function: count_sum, input: in}`, "1s", "json")); err != nil {
+	if err := r.apply(ctx, (plan{name: name, operator: cOperator, format: "json"}).file()); err != nil {
 		return m, err
 	}
 	var from odometer

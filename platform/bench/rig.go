@@ -89,7 +89,8 @@ func (r *rig) apply(ctx context.Context, file string) error {
 	return err
 }
 
-// remove stops a pipeline and deletes it.
+// remove stops a pipeline and deletes it, and the topic of its name, that the
+// next one finds the same disk.
 func (r *rig) remove(ctx context.Context, name string) error {
 	if _, err := r.pipelines.StopPipeline(ctx, connect.NewRequest(&weirv1.StopPipelineRequest{Name: name})); err != nil {
 		return err
@@ -98,7 +99,10 @@ func (r *rig) remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	_, err = r.pipelines.DeletePipeline(ctx, connect.NewRequest(&weirv1.DeletePipelineRequest{Name: name}))
+	if _, err = r.pipelines.DeletePipeline(ctx, connect.NewRequest(&weirv1.DeletePipelineRequest{Name: name})); err != nil {
+		return err
+	}
+	_, err = r.topics.DeleteTopic(ctx, connect.NewRequest(&weirv1.DeleteTopicRequest{Name: name}))
 	return err
 }
 
