@@ -96,6 +96,9 @@ var methods = map[string]map[string]Access{
 		"ListTokens":  {admins, Filtered},
 		"RevokeToken": {admins, Filtered},
 	},
+	"weir.v1.AuditService": {
+		"ReadAudit": {admins, Filtered},
+	},
 	"weir.v1.SecretService": {
 		"SetSecret":    {deploys, InNamespace},
 		"ListSecrets":  {readers, InNamespace},

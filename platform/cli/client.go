@@ -37,6 +37,7 @@ type clients struct {
 	tokens     weirv1connect.TokenServiceClient
 	workers    weirv1connect.WorkerServiceClient
 	secrets    weirv1connect.SecretServiceClient
+	audit      weirv1connect.AuditServiceClient
 }
 
 // connect makes the clients; nothing is dialled yet.
@@ -76,6 +77,7 @@ func (a *app) connect() (*clients, error) {
 		secrets:    weirv1connect.NewSecretServiceClient(httpc, base, opts...),
 		tokens:     weirv1connect.NewTokenServiceClient(httpc, base, opts...),
 		workers:    weirv1connect.NewWorkerServiceClient(httpc, base, opts...),
+		audit:      weirv1connect.NewAuditServiceClient(httpc, base, opts...),
 	}, nil
 }
 

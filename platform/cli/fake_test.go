@@ -30,6 +30,7 @@ type fake struct {
 	weirv1connect.UnimplementedSystemServiceHandler
 	weirv1connect.UnimplementedTokenServiceHandler
 	weirv1connect.UnimplementedSecretServiceHandler
+	weirv1connect.UnimplementedAuditServiceHandler
 
 	mu       sync.Mutex // guards what follows
 	topics   map[string]*fakeTopic
@@ -56,6 +57,7 @@ func newFake(t *testing.T) (*fake, string) {
 	mux.Handle(weirv1connect.NewSystemServiceHandler(f))
 	mux.Handle(weirv1connect.NewTokenServiceHandler(f))
 	mux.Handle(weirv1connect.NewSecretServiceHandler(f))
+	mux.Handle(weirv1connect.NewAuditServiceHandler(f))
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return f, s.URL

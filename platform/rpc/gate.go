@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/weirstream/weir/platform/auth"
+	"github.com/weirstream/weir/platform/auth/audit"
 	"github.com/weirstream/weir/raftmeta"
 	"github.com/weirstream/weir/raftmeta/catalog"
 )
@@ -23,6 +24,7 @@ type Gate struct {
 	key   func() string // that processes of the cluster show
 	clock func() time.Time
 	log   *slog.Logger
+	audit *audit.Log // nil: nothing is written down
 
 	mu      sync.Mutex // guards limiter
 	limiter auth.Limiter
@@ -33,6 +35,13 @@ func NewGate(node *raftmeta.Node, clock func() time.Time, log *slog.Logger) *Gat
 	find := func(id string) (*catalog.Token, bool) { return node.View().Token(id) }
 	key := func() string { return node.View().Settings.ExchangeKey }
 	return &Gate{find: find, key: key, clock: clock, log: log}
+}
+
+// writeTo has refusals of calls that would change something written down.
+func (g *Gate) writeTo(l *audit.Log) {
+	if g != nil {
+		g.audit = l
+	}
 }
 
 // wrap puts the gate before a handler. A nil gate lets everybody through as Anyone.
@@ -54,6 +63,9 @@ func (g *Gate) wrap(next http.Handler) http.Handler {
 		if err == nil {
 			next.ServeHTTP(w, r.WithContext(auth.With(r.Context(), p)))
 			return
+		}
+		if g.audit != nil && auth.TraceOf(r.URL.Path) != auth.TraceNone && !errors.Is(err, auth.ErrThrottled) {
+			g.audit.Write(entryOf(r.URL.Path, r.RemoteAddr, r.Header, p, err))
 		}
 		if errors.Is(err, auth.ErrUnauthenticated) {
 			w.Header().Set("WWW-Authenticate", "Bearer")

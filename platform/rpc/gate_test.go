@@ -27,8 +27,16 @@ type guarded struct {
 
 func newGuarded(t *testing.T) *guarded {
 	t.Helper()
+	return newGuardedWith(t, func(*rpc.Deps) {})
+}
+
+func newGuardedWith(t *testing.T, change func(*rpc.Deps)) *guarded {
+	t.Helper()
 	g := &guarded{t: t, now: time.Now()}
-	g.world = newWorldWith(t, func(d *rpc.Deps) { d.Gate = rpc.NewGate(d.Node, g.clock, slog.New(slog.DiscardHandler)) })
+	g.world = newWorldWith(t, func(d *rpc.Deps) {
+		d.Gate = rpc.NewGate(d.Node, g.clock, slog.New(slog.DiscardHandler))
+		change(d)
+	})
 	return g
 }
 

@@ -18,9 +18,9 @@ import (
 const forwarded = "Weir-Forwarded"
 
 // Local tells whether a path is answered by the process that is asked, whoever
-// leads: its health, its metrics, and what other processes say to it.
+// leads: its health, its metrics, what it wrote down, and what other processes say to it.
 func Local(path string) bool {
-	for _, p := range []string{"/metrics", "/healthz", "/" + healthv1connect.HealthName + "/", "/" + weirv1connect.ClusterServiceName + "/", auth.InternalPath, "/grpc.reflection."} {
+	for _, p := range []string{"/metrics", "/healthz", "/" + healthv1connect.HealthName + "/", "/" + weirv1connect.ClusterServiceName + "/", "/" + weirv1connect.AuditServiceName + "/", auth.InternalPath, "/grpc.reflection."} {
 		if strings.HasPrefix(path, p) {
 			return true
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weirstream/weir/platform/api/grpc/health/v1/healthv1connect"
 	"github.com/weirstream/weir/platform/api/weir/v1/weirv1connect"
+	"github.com/weirstream/weir/platform/auth/audit"
 	"github.com/weirstream/weir/platform/auth/secrets"
 	"github.com/weirstream/weir/platform/modules"
 	"github.com/weirstream/weir/platform/pipelines"
@@ -38,6 +39,7 @@ type Deps struct {
 	Version    string
 	Gate       *Gate // nil: everybody may everything
 	Secrets    *secrets.Ring
+	Audit      *audit.Log   // nil: nothing is written down
 	Checks     []Check      // of the doctor
 	Metrics    http.Handler // nil: no /metrics
 	Cluster    *Cluster     // what the processes of a cluster ask
@@ -60,7 +62,8 @@ func New(d Deps) http.Handler {
 	if d.Ready == nil {
 		d.Ready = d.leaderKnown
 	}
-	small := []connect.HandlerOption{connect.WithReadMaxBytes(MaxRequestBytes), connect.WithInterceptors(refusals{d.Closing}, scoped{d.Gate}), connect.WithRecover(recovered)}
+	d.Gate.writeTo(d.Audit)
+	small := []connect.HandlerOption{connect.WithReadMaxBytes(MaxRequestBytes), connect.WithInterceptors(refusals{d.Closing}, audited{d.Audit}, scoped{d.Gate}), connect.WithRecover(recovered)}
 	large := append([]connect.HandlerOption{}, small...)
 	large[0] = connect.WithReadMaxBytes(MaxModuleBytes + moduleSlack)
 	mux := http.NewServeMux()
@@ -73,6 +76,10 @@ func New(d Deps) http.Handler {
 	mux.Handle(weirv1connect.NewTokenServiceHandler(&tokenHandler{d.Node}, small...))
 	mux.Handle(healthv1connect.NewHealthHandler(&healthHandler{ready: d.Ready}, small...))
 	names := services
+	if d.Audit != nil {
+		names = append(slices.Clip(names), weirv1connect.AuditServiceName)
+		mux.Handle(weirv1connect.NewAuditServiceHandler(&auditHandler{d.Audit}, small...))
+	}
 	if d.Cluster != nil {
 		names = append(slices.Clip(names), weirv1connect.WorkerServiceName, weirv1connect.ClusterServiceName)
 		mux.Handle(weirv1connect.NewClusterServiceHandler(&clusterHandler{d.Cluster}, large...))

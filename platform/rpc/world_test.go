@@ -45,6 +45,7 @@ type world struct {
 	system    weirv1connect.SystemServiceClient
 	tokens    weirv1connect.TokenServiceClient
 	secrets   weirv1connect.SecretServiceClient
+	audit     weirv1connect.AuditServiceClient
 	topics    *topics.Service
 	pipelines *pipelines.Service
 	closing   chan struct{}
@@ -119,6 +120,7 @@ func (w *world) dial(c *http.Client, o ...connect.ClientOption) {
 	w.module = weirv1connect.NewModuleServiceClient(c, w.url, o...)
 	w.pipeline = weirv1connect.NewPipelineServiceClient(c, w.url, o...)
 	w.system = weirv1connect.NewSystemServiceClient(c, w.url, o...)
+	w.audit = weirv1connect.NewAuditServiceClient(c, w.url, o...)
 	w.secrets = weirv1connect.NewSecretServiceClient(c, w.url, o...)
 	w.tokens = weirv1connect.NewTokenServiceClient(c, w.url, o...)
 }

@@ -8,12 +8,18 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/platform/auth"
+	"github.com/weirstream/weir/platform/auth/audit"
+	"github.com/weirstream/weir/platform/auth/secrets"
 	"github.com/weirstream/weir/platform/rpc"
 	"github.com/weirstream/weir/raftmeta/catalog"
 )
 
-// firstTokenFile holds the first token of a server, in the data folder.
-const firstTokenFile = "admin.token"
+// Files in the data folder.
+const (
+	firstTokenFile = "admin.token" // of a server that asks for tokens
+	secretsKeyFile = "secrets.key" // of a controller to which none was named
+	auditFile      = "audit.log"
+)
 
 // gate is nil on a server that only this machine reaches and that nobody told to ask for tokens.
 func (s *Server) gate() *rpc.Gate {
@@ -21,6 +27,25 @@ func (s *Server) gate() *rpc.Gate {
 		return nil
 	}
 	return rpc.NewGate(s.node, s.options.Clock, s.log().With("part", "auth"))
+}
+
+// openSecurity opens what a controller has of its own: the key of secrets, the audit log.
+func (s *Server) openSecurity() (err error) {
+	if !s.options.has(RoleController) {
+		return nil
+	}
+	if s.ring, err = secrets.OpenRing(s.options.SecretsKeyFile, filepath.Join(s.options.DataDir, secretsKeyFile)); err != nil {
+		return err
+	}
+	s.audit, err = audit.Open(filepath.Join(s.options.DataDir, auditFile), s.options.Log.With("part", "audit"))
+	return err
+}
+
+// keepAudit has gathered lines written now and then.
+func (s *Server) keepAudit(ctx context.Context) {
+	if s.audit != nil {
+		s.tasks.Go(func() { s.audit.Run(ctx) })
+	}
 }
 
 // firstToken makes an admin's token if there is none: without it nobody could make

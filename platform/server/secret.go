@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/weirstream/weir/platform/auth/secrets"
 	"github.com/weirstream/weir/platform/connector"
@@ -12,16 +11,6 @@ import (
 	"github.com/weirstream/weir/platform/worker"
 	"github.com/weirstream/weir/raftmeta/catalog"
 )
-
-// secretsKeyFile is the key of a controller to which none was named.
-const secretsKeyFile = "secrets.key"
-
-func (s *Server) openRing() (err error) {
-	if s.options.has(RoleController) {
-		s.ring, err = secrets.OpenRing(s.options.SecretsKeyFile, filepath.Join(s.options.DataDir, secretsKeyFile))
-	}
-	return err
-}
 
 // findSecret gives a value to a connector that opens. From then on the value is
 // taken out of whatever this process says.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/weirstream/weir/platform/auth/audit"
 	"github.com/weirstream/weir/platform/auth/secrets"
 	"github.com/weirstream/weir/platform/auth/tlsfiles"
 	"github.com/weirstream/weir/platform/cluster"
@@ -39,6 +40,7 @@ const (
 // Server is a running process. What its roles do not need is nil.
 type Server struct {
 	options    Options
+	audit      *audit.Log    // of a controller
 	ring       *secrets.Ring // of a controller
 	hidden     *secrets.Redactor
 	gated      bool              // whether the API asks for tokens
@@ -107,7 +109,7 @@ func (s *Server) start(ctx context.Context) error {
 	if s.listener, err = net.Listen("tcp", s.options.Listen); err != nil {
 		return fmt.Errorf("listen on %s: %w; another server may run there: choose another --listen", s.options.Listen, err)
 	}
-	if err := s.openRing(); err != nil {
+	if err := s.openSecurity(); err != nil {
 		return err
 	}
 	if err := s.reach(); err != nil {
@@ -125,6 +127,7 @@ func (s *Server) start(ctx context.Context) error {
 		}
 	}
 	s.keepTLS(running)
+	s.keepAudit(running)
 	if s.agent == nil && s.options.has(RoleWorker) {
 		s.engage()
 	}
@@ -320,6 +323,9 @@ func (s *Server) Close() error {
 	}
 	if s.blobs != nil {
 		errs = append(errs, s.blobs.Close())
+	}
+	if s.audit != nil {
+		errs = append(errs, s.audit.Close())
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())
