@@ -182,7 +182,7 @@ func (b *restored) Keys() iter.Seq[state.Slot] {
 }
 
 func TestLazy(t *testing.T) {
-	for _, pieces := range []int{1, 200} {
+	for _, pieces := range []int{1, 40} {
 		t.Run(fmt.Sprint(pieces, " pieces"), func(t *testing.T) {
 			statetest.Run(t, func(t *testing.T, opts state.Options) state.Backend {
 				return &restored{Backend: inArena(t, opts), t: t, opts: opts, pieces: pieces, r: rand.New(rand.NewPCG(uint64(pieces), 3))}

@@ -22,6 +22,11 @@ const (
 	// readersAtOnce is how many pieces are read beside each other that are needed
 	// now.
 	readersAtOnce = 4
+	// inOrder: a batch that needs a sixth of what is left is followed by others
+	// that do, and a piece read by itself costs a few times one read in order.
+	inOrder = 6
+	// fewPieces are read by themselves in any case.
+	fewPieces = 16
 	// slabBytes is how much room for keys and values is taken at once.
 	slabBytes = 64 << 10
 )
@@ -63,8 +68,22 @@ func (p *piece) keep(b []byte) []byte {
 	return p.room[n:len(p.room):len(p.room)]
 }
 
-// load brings pieces in that are needed now.
+// load brings pieces in that are needed now. If they are many of what is left,
+// it takes what is read in order until it has them.
 func (b *Backend) load(numbers []int) {
+	if len(numbers) > fewPieces && len(numbers)*inOrder >= b.left {
+		for _, n := range numbers {
+			for !b.loaded[n].Load() {
+				select {
+				case p := <-b.ready:
+					b.take(p)
+				case <-b.ctx.Done():
+					panic(state.Failure{Err: context.Cause(b.ctx)})
+				}
+			}
+		}
+		return
+	}
 	if len(numbers) <= 1 {
 		for _, n := range numbers {
 			b.take(b.fetch(n))
@@ -195,10 +214,7 @@ func (b *Backend) readAhead() {
 			n++
 			continue
 		}
-		to := n
-		for to+1 < min(len(b.loaded), n+stretchPieces) && !b.loaded[to+1].Load() {
-			to++
-		}
+		to := min(len(b.loaded), n+stretchPieces) - 1 // reading over what is loaded costs less than seeking
 		if !b.stretch(n, to) {
 			return
 		}
@@ -214,7 +230,7 @@ func (b *Backend) stretch(from, to int) bool {
 	at := piece{number: from} // those below are sent
 	upTo := func(n int) error {
 		for at.number < n {
-			if !b.send(at) {
+			if !b.loaded[at.number].Load() && !b.send(at) {
 				return errStopped
 			}
 			at = piece{number: at.number + 1}
@@ -228,7 +244,9 @@ func (b *Backend) stretch(from, to int) bool {
 		if err := upTo(n); err != nil {
 			return err
 		}
-		at.add(e)
+		if !b.loaded[n].Load() {
+			at.add(e)
+		}
 		return nil
 	}, func() { at = piece{number: at.number} })
 	if err == nil {

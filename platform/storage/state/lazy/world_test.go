@@ -75,7 +75,7 @@ func (w *world) restart() {
 				Newest: func(context.Context) (*snapshot.Manifest, error) {
 					w.reopened.Add(1)
 					return w.committed, nil
-				}}, 200)
+				}}, 100)
 		}
 		w.tasks = append(w.tasks, task)
 	}
@@ -255,7 +255,7 @@ func TestRestartsInTheMiddleOfLoadingLoseNothingAndBringNothingBack(t *testing.T
 				w.write()
 			}
 			w.checkpoint()
-			for range 600 {
+			for range 300 {
 				switch p := w.r.IntN(100); {
 				case p < 50:
 					for range w.r.IntN(20) {
