@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -96,7 +97,8 @@ func publishRecords(ctx context.Context, r *rig, name string, layout weirv1.Layo
 	if err := p.Flush(ctx); err != nil {
 		return measured{}, err
 	}
-	return from.to(readOdometer(), uint64(n)), nil
+	m := from.to(readOdometer(), uint64(n))
+	return m, r.removeTopic(ctx, name)
 }
 
 // publishFrames publishes ready-made frames of typed columns, as our sinks and
@@ -134,7 +136,7 @@ func publishFrames(ctx context.Context, r *rig, c *config) error {
 			return err
 		}
 		rates = append(rates, float64(sent)/time.Since(start).Seconds())
-		if err := p.Close(); err != nil {
+		if err := errors.Join(p.Close(), r.removeTopic(ctx, topic.Name)); err != nil {
 			return err
 		}
 	}

@@ -102,7 +102,11 @@ func (r *rig) remove(ctx context.Context, name string) error {
 	if _, err = r.pipelines.DeletePipeline(ctx, connect.NewRequest(&weirv1.DeletePipelineRequest{Name: name})); err != nil {
 		return err
 	}
-	_, err = r.topics.DeleteTopic(ctx, connect.NewRequest(&weirv1.DeleteTopicRequest{Name: name}))
+	return r.removeTopic(ctx, name)
+}
+
+func (r *rig) removeTopic(ctx context.Context, name string) error {
+	_, err := r.topics.DeleteTopic(ctx, connect.NewRequest(&weirv1.DeleteTopicRequest{Name: name}))
 	return err
 }
 
