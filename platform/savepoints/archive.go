@@ -216,6 +216,9 @@ func (r *archiveReader) read(want string, limit int64) ([]byte, error) {
 func (r *archiveReader) copy(name string, size int64, to io.Writer) error {
 	sum := sha256.New()
 	n, err := io.Copy(io.MultiWriter(to, sum), r.tar)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return damaged("it ends within %s", name)
+	}
 	if err != nil {
 		return fmt.Errorf("read %s of the archive: %w", name, err)
 	}

@@ -132,9 +132,8 @@ func (s *Service) Import(ctx context.Context, receive func() (*weirv1.ImportSave
 // take reads the archive into the store and then enters it into the catalog.
 func (s *Service) take(ctx context.Context, uid string, first *weirv1.ImportSavepointRequest, in io.Reader) (*catalog.Savepoint, int64, error) {
 	blobs := s.options.Blobs
-	folder := uid + "/objects/"
 	c, size, err := readArchive(in, func(name string, r io.Reader) error {
-		_, err := blobs.Put(ctx, folder+name, r)
+		_, err := blobs.Put(ctx, uid+"/"+objectPrefix+name, r)
 		return err
 	})
 	if err != nil {
@@ -143,17 +142,7 @@ func (s *Service) take(ctx context.Context, uid string, first *weirv1.ImportSave
 	if err := c.check(); err != nil {
 		return nil, 0, err
 	}
-	m, err := c.manifest.Relocated(uid, func(x snapshot.Extent) (snapshot.Extent, error) {
-		if x.Inline != nil {
-			return x, nil
-		}
-		name, ok := strings.CutPrefix(x.Object, objectPrefix)
-		if !ok || x.Held != "" || blob.CheckName(folder+name) != nil {
-			return x, damaged("its manifest names %.100q, which is not in it", x.Object)
-		}
-		x.Object = folder + name
-		return x, nil
-	})
+	m, err := c.relocate(uid)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -187,6 +176,20 @@ func (s *Service) take(ctx context.Context, uid string, first *weirv1.ImportSave
 		return nil, 0, fmt.Errorf("it was deleted again meanwhile: %w", catalog.ErrConflict)
 	}
 	return sp, size, nil
+}
+
+// relocate is the manifest of an archive whose objects were put below a uid.
+func (c *contents) relocate(uid string) (*snapshot.Manifest, error) {
+	return c.manifest.Relocated(uid, func(x snapshot.Extent) (snapshot.Extent, error) {
+		if x.Inline != nil {
+			return x, nil
+		}
+		if !strings.HasPrefix(x.Object, objectPrefix) || x.Held != "" || blob.CheckName(uid+"/"+x.Object) != nil {
+			return x, damaged("its manifest names %.100q, which is not in it", x.Object)
+		}
+		x.Object = uid + "/" + x.Object
+		return x, nil
+	})
 }
 
 // check holds the parts of an archive against each other.
