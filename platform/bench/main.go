@@ -32,6 +32,7 @@ var scenarios = []scenario{
 	{"exchange", "records to another process, against a task of this one and a bare connection", runExchange},
 	{"latency", "20,000 records a second, from publishing to reading", runLatency},
 	{"checkpoint", "a million keys, a tenth of them dirty every second", runCheckpoint},
+	{"rescale", "2 to 5 to 3 tasks at 200,000 records a second: how long nothing comes out", runRescale},
 	{"process", "start, idle and restart of a real process", runProcess},
 }
 
