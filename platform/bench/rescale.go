@@ -20,6 +20,19 @@ const (
 	rescalePart = 20_000  // published at once
 )
 
+// rescalePipeline counts by key and writes often.
+const rescalePipeline = `
+pipeline: wide
+parallelism: 2
+checkpoint: {interval: 200ms}
+sources:
+  in: {topic: in, format: columns, columns: "%s"}
+operators:
+  op: {module: count_sum, function: count_sum, input: in}
+sinks:
+  out: {topic: wide, input: op, format: columns, key: key}
+`
+
 // runRescale measures how long nothing comes out when a pipeline is rescaled in
 // mid-stream, against the longest silence between two epochs of the same run.
 func runRescale(ctx context.Context, c *config) error {
@@ -57,7 +70,7 @@ func runRescale(ctx context.Context, c *config) error {
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // the connection is closed next
-	if err := r.apply(ctx, pipelineOf("wide", `{module: count_sum, function: count_sum, input: in}`, "200ms", "columns")); err != nil {
+	if err := r.apply(ctx, fmt.Sprintf(rescalePipeline, flowSchema)); err != nil {
 		return err
 	}
 	if err := r.until(ctx, "wide", func(s *weirv1.PipelineStatus) bool { return taken(s, "sink.out") >= uint64(keys) }); err != nil {
