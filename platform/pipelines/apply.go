@@ -54,6 +54,8 @@ func (s *Service) Apply(ctx context.Context, r *weirv1.ApplyPipelineRequest) (*w
 			return nil, fmt.Errorf("apply pipeline %s: make its topic of dead letters: %w", name, err)
 		}
 	}
+	s.naming.RLock()
+	defer s.naming.RUnlock()
 	if err := s.keep(ctx, s.options.GraphName(p.graph), p.encoded); err != nil {
 		return nil, fmt.Errorf("apply pipeline %s: keep its graph: %w", name, err)
 	}

@@ -79,6 +79,11 @@ type Service struct {
 	options Options
 	live    live
 
+	// naming is held, shared, from keeping a graph or a file until the catalog names
+	// it, and alone by the sweep while it deletes one.
+	naming  sync.RWMutex
+	orphans map[string]time.Time // objects that nothing names, since when; of Sweep alone
+
 	mu   sync.Mutex // guards uses
 	uses map[catalog.Digest]uses
 }
@@ -245,4 +250,10 @@ func (s *Service) graph(ctx context.Context, d catalog.Digest) (*jobgraph.Graph,
 }
 
 // SpecName is where a pipeline file is kept as it was applied.
-func SpecName(d catalog.Digest) string { return "specs/" + d.String() }
+func SpecName(d catalog.Digest) string { return specFolder + d.String() }
+
+// The folders of definitions.
+const (
+	graphFolder = "graphs/"
+	specFolder  = "specs/"
+)

@@ -45,6 +45,8 @@ func (s *Service) Rescale(ctx context.Context, r *weirv1.RescalePipelineRequest)
 			return nil, fmt.Errorf("rescale pipeline %s: it %w", old.Name, err)
 		}
 	}
+	s.naming.RLock()
+	defer s.naming.RUnlock()
 	if err := s.keep(ctx, s.options.GraphName(p.graph), p.encoded); err != nil {
 		return nil, fmt.Errorf("rescale pipeline %s: keep its graph: %w", old.Name, err)
 	}

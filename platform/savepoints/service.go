@@ -38,8 +38,11 @@ type Options struct {
 	// GraphName and SpecName say where graphs and pipeline files are kept.
 	GraphName func(catalog.Digest) string
 	SpecName  func(catalog.Digest) string
-	Version   string
-	Clock     func() time.Time
+	// Naming is held from keeping a graph and a file until the catalog names them,
+	// so that no sweep comes in between.
+	Naming  sync.Locker
+	Version string
+	Clock   func() time.Time
 }
 
 // Service serves savepoints.
@@ -54,6 +57,9 @@ type Service struct {
 func New(o Options) *Service {
 	if o.Clock == nil {
 		o.Clock = time.Now
+	}
+	if o.Naming == nil {
+		o.Naming = &sync.Mutex{}
 	}
 	return &Service{options: o, importing: map[string]bool{}}
 }

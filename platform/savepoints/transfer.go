@@ -150,6 +150,8 @@ func (s *Service) take(ctx context.Context, uid string, first *weirv1.ImportSave
 		return nil, 0, damaged("%w", err)
 	}
 	graph, spec := digestOf(c.graph), digestOf(c.file)
+	s.options.Naming.Lock()
+	defer s.options.Naming.Unlock()
 	if err := s.keep(ctx, s.options.GraphName(graph), c.graph); err != nil {
 		return nil, 0, err
 	}

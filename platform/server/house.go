@@ -15,12 +15,16 @@ import (
 // sweepEvery is how often files that no checkpoint needs any more are deleted.
 const sweepEvery = 10 * time.Second
 
+// definitionsEvery is how often graphs and pipeline files are looked through.
+const definitionsEvery = 10 * time.Minute
+
 // keepHouse deletes what is not needed any more, while this node leads.
 func (s *Server) keepHouse(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	swept := map[string]sweepMark{}
 	left := leftovers{server: s}
+	var looked time.Time  // when definitions were swept last
 	led := s.node.Leads() // then the start has done what a new leader does
 	for {
 		select {
@@ -38,6 +42,12 @@ func (s *Server) keepHouse(ctx context.Context) {
 				continue
 			}
 			led = true
+		}
+		if now := s.options.Clock(); now.Sub(looked) >= definitionsEvery {
+			looked = now
+			if _, err := s.pipelines.Sweep(ctx, now); err != nil && !errors.Is(err, context.Canceled) {
+				s.log().Warn("graphs and files of old revisions stay for now", "error", err)
+			}
 		}
 		view := s.node.View()
 		for p := range view.Pipelines("") {

@@ -25,6 +25,7 @@ func (s *Server) services() {
 	})
 	s.savepoints = savepoints.New(savepoints.Options{
 		Node: s.node, Blobs: s.blobs, Make: s.controller.Savepoint, GraphName: agent.GraphName, SpecName: pipelines.SpecName,
+		Naming:  s.pipelines.Naming(),
 		Version: s.options.Version, Clock: s.options.Clock,
 	})
 	s.topics.SetUsers(s.pipelines.Users)
