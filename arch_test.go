@@ -43,7 +43,7 @@ var layers = []string{
 	"platform/local",
 	"platform/server",
 	"platform/sim",
-	"platform/cmd", "platform/demo", "platform/bench", "platform/e2e", "platform/chaos",
+	"platform/cmd", "platform/demo", "platform/e2e", "platform/bench", "platform/chaos",
 }
 
 // pure folders import nothing but the standard library and the named ones of ours.

@@ -33,6 +33,8 @@ var scenarios = []scenario{
 	{"latency", "20,000 records a second, from publishing to reading", runLatency},
 	{"checkpoint", "a million keys, a tenth of them dirty every second", runCheckpoint},
 	{"rescale", "2 to 5 to 3 tasks at 200,000 records a second: how long nothing comes out", runRescale},
+	{"workers", "the same tasks in one worker process and in two", runWorkers},
+	{"failover", "workers and leading controllers that are killed", runFailover},
 	{"process", "start, idle and restart of a real process", runProcess},
 }
 

@@ -22,7 +22,8 @@ import (
 
 // rig is a server on an empty directory and clients of it.
 type rig struct {
-	server    *server.Server
+	server    *server.Server // nil if it is a process of its own
+	halt      func() error   // ends what is not in this process
 	dir       string
 	conn      *nats.Conn
 	topics    weirv1connect.TopicServiceClient
@@ -59,6 +60,9 @@ func newRigOf(ctx context.Context, o server.Options) (*rig, error) {
 func (r *rig) close() error {
 	if r.conn != nil {
 		r.conn.Close()
+	}
+	if r.server == nil {
+		return errors.Join(r.halt(), os.RemoveAll(r.dir))
 	}
 	return errors.Join(r.server.Close(), os.RemoveAll(r.dir))
 }

@@ -29,6 +29,9 @@ const (
 	Strict   Durability = "strict"
 )
 
+// DefaultEagerMiB is the default of --eager-restore.
+const DefaultEagerMiB = 64
+
 // ServerOptions are the flags of `weir server`.
 type ServerOptions struct {
 	DataDir    string
@@ -49,6 +52,7 @@ type ServerOptions struct {
 	Roles      []string // none: all
 	Join       []string // URLs of controllers, for a process that is none
 	Advertise  string   // host:port where other processes reach Listen; empty: Listen itself
+	EagerMiB   int      // of state that is loaded before a task reads
 	Trust      string   // PEM file of the authorities of other processes' certificates
 	Token      string   // for a process that joins
 	LogLevel   string   // debug, info, warn, error
@@ -72,6 +76,7 @@ type WorkerOptions struct {
 	Token     string         // of the role worker
 	NATSURL   string         // the log, if it is not where the controllers say
 	Slots     int
+	EagerMiB  int
 	LogLevel  string
 	LogFormat string
 	Log       io.Writer

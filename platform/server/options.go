@@ -45,6 +45,10 @@ var Roles = []Role{RoleController, RoleGateway, RoleWorker}
 // DefaultSlots is how many tasks of a stage a worker takes if nobody says.
 const DefaultSlots = 64
 
+// DefaultEagerBytes is about a second's work of loading, which doing it by pieces
+// only spreads and makes dearer.
+const DefaultEagerBytes = 64 << 20
+
 // Options are the settings of a server.
 type Options struct {
 	DataDir   string
@@ -68,6 +72,9 @@ type Options struct {
 	AwaitJoin  bool // begin as a controller that the leader has yet to add
 	Slots      int
 	Roles      []Role // none: all
+	// EagerBytes is up to which size a task's state of an operator is loaded before
+	// the task reads, for what is larger is loaded while it is used. 0: DefaultEagerBytes, below 0: none.
+	EagerBytes int64
 	// Join are URLs of controllers, for a process that is none.
 	Join []string
 	// Advertise is host:port where other processes reach this one's Listen; empty: Listen itself.
@@ -123,6 +130,9 @@ func (o Options) normalize() (Options, error) {
 		return o, errors.New("--join is for a process that is no controller; a controller finds the others by --peers")
 	case !o.has(RoleController) && len(o.Join) == 0:
 		return o, fmt.Errorf("a process of role %v needs a controller: name one with --join http://HOST:PORT", o.Roles)
+	}
+	if o.EagerBytes == 0 {
+		o.EagerBytes = DefaultEagerBytes
 	}
 	if o.WorkerID == "" {
 		o.WorkerID = "worker-" + o.NodeID

@@ -89,7 +89,7 @@ func (s *Server) engage() {
 	s.agent.Connect(worker.New(worker.Options{
 		ID: s.options.WorkerID, Log: s.log(), Blobs: s.blobs, Clock: s.options.Clock,
 		NewOperator: s.newOperator, NewState: newState, Reporter: discreet{s.agent, s.hidden},
-		Exchange: farExchange{s.hub, remote.NewDialer(exchange)},
+		EagerBytes: s.options.EagerBytes, Exchange: farExchange{s.hub, remote.NewDialer(exchange)},
 	}), s.session)
 }
 

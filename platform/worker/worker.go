@@ -33,6 +33,9 @@ type Options struct {
 	NewOperator func(kind string) (operator.Operator, error)
 	NewState    func(state.Options) (state.Backend, error)
 	Reporter    Reporter
+	// EagerBytes is up to which size, in the store, an operator's state is loaded
+	// before its task reads; more of it is loaded while it is used.
+	EagerBytes int64
 	// Exchange reaches tasks on other workers; nil: all tasks of a job must be here.
 	Exchange Exchange
 }

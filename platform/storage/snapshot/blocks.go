@@ -96,18 +96,10 @@ func (s *blockStream) read() (err error) {
 	if s.stored, err = readExtent(s.ctx, s.reader.store, s.segment.Extent, blocks[s.at].offset, length); err == nil {
 		return nil
 	}
-	if errors.Is(err, errShort) || s.cutShort(blocks[s.at].offset+length) {
+	if errors.Is(err, errShort) || endsBefore(s.ctx, s.reader.store, s.segment.SegmentRef, blocks[s.at].offset+length) {
 		return s.damage(s.at, "the object ends too early")
 	}
 	return fmt.Errorf("read segment of operator %s: %w", s.reader.operator, err)
-}
-
-// cutShort says whether the object ends before a place in the segment. A reading
-// that ended too early tells little: connections break.
-func (s *blockStream) cutShort(end int64) bool {
-	name, at := s.segment.place()
-	info, err := s.reader.store.Stat(s.ctx, name)
-	return err == nil && info.SizeBytes < at+end
 }
 
 func (s *blockStream) damage(block int, reason string) error {

@@ -45,6 +45,17 @@ func readExtent(ctx context.Context, store blob.Store, x Extent, offset, length 
 	return blob.ReadRange(ctx, store, name, at+offset, length)
 }
 
+// endsBefore says whether the object really ends before a place in the segment. A
+// reading that ended too early tells little: connections break.
+func endsBefore(ctx context.Context, store blob.Store, s SegmentRef, end int64) bool {
+	if s.Inline != nil {
+		return int64(len(s.Inline)) < end
+	}
+	name, at := s.place()
+	info, err := store.Stat(ctx, name)
+	return err == nil && info.SizeBytes < at+end
+}
+
 // cursor walks over the entries of one segment within a range of hashes. A
 // goroutine of its own reads, checks and decompresses blocks ahead.
 type cursor struct {
@@ -113,21 +124,22 @@ func (c *cursor) read(ctx context.Context, store blob.Store) {
 	}
 	var stored []byte
 	for i := c.from; i < c.to; i++ {
-		b := c.readBlock(r, i, &stored)
+		b := c.readBlock(ctx, store, r, i, &stored)
 		if !c.send(ctx, b) || b.err != nil {
 			return
 		}
 	}
 }
 
-func (c *cursor) readBlock(r io.Reader, i int, stored *[]byte) rawBlock {
+func (c *cursor) readBlock(ctx context.Context, store blob.Store, r io.Reader, i int, stored *[]byte) rawBlock {
 	length := c.index.blocks[i].length
 	if cap(*stored) < length {
 		*stored = make([]byte, length)
 	}
 	block := (*stored)[:length]
 	if _, err := io.ReadFull(r, block); err != nil {
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if ended && endsBefore(ctx, store, c.ref, c.index.blocks[i].offset+int64(length)) {
 			return rawBlock{i, nil, c.damage(i, "the object ends too early")}
 		}
 		return rawBlock{i, nil, fmt.Errorf("read segment of operator %s: %w", c.operator, err)}

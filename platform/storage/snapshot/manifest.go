@@ -300,3 +300,18 @@ func (o *OperatorState) clone() *OperatorState {
 	}
 	return c
 }
+
+// StateBytes is about how much of the store a range of an operator's state takes.
+func (m *Manifest) StateBytes(operator string, g Groups) int64 {
+	o := m.Operator(operator)
+	if o == nil {
+		return 0
+	}
+	total := int64(0)
+	for _, s := range o.Segments {
+		if common, some := s.Groups.intersect(g); some {
+			total += s.Length * int64(common.Last-common.First+1) / int64(s.Groups.Last-s.Groups.First+1)
+		}
+	}
+	return total
+}
