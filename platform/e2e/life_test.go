@@ -158,7 +158,7 @@ func TestAServerThatDiesWhileItLoadsItsStateGoesOnExactlyOnce(t *testing.T) {
 	}
 	rows := 0
 	w.follow(t, out, func(m Message) error { rows += m.Rows(); return nil }, func() bool { return rows >= restartKeys })
-	const each = restartKeys / 20 // of the keys change between two deaths
+	const each = restartKeys / 20                               // of the keys change between two deaths
 	w.setup.Args = append(w.setup.Args, "--eager-restore", "0") // however little it is
 	deaths := []Death{{Place: failpoint.PieceLoaded, Nth: 1}, {Place: failpoint.PieceLoaded, Nth: 5}, {Place: failpoint.PieceLoaded, Nth: 12}}
 	for i, death := range deaths {
