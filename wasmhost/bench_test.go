@@ -5,13 +5,18 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+
+	"github.com/weirstream/weir/abi"
+	"github.com/weirstream/weir/abi/frame"
 )
 
 func BenchmarkAnEmptyCall(b *testing.B) {
@@ -97,4 +102,112 @@ func (p plain) call(b *testing.B, handle uint32, input []byte) []byte {
 	}
 	out, _ := p.in.mem.Read(uint32(stack[0]>>32), uint32(stack[0]))
 	return out
+}
+
+// BenchmarkAnOpenedInstance is from nothing to a function that can be called, with
+// and without warm images, in turns.
+func BenchmarkAnOpenedInstance(b *testing.B) {
+	c, err := os.ReadFile("../sdk/c/bench/count_sum.wasm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, guest := range []struct {
+		name    string
+		wasm    []byte
+		request []byte
+	}{{"go", buildGoGuest(b), nil}, {"c", c, openCountSum()}} {
+		b.Run(guest.name, func(b *testing.B) {
+			cold := opening(b, newHost(b, Options{ColdStarts: true}), guest.wasm, "a", string(guest.request))
+			warm := opening(b, newHost(b, Options{}), guest.wasm, "a", string(guest.request))
+			warm.must(b)
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			var took [2][]time.Duration
+			for b.Loop() {
+				for i, o := range []*Opening{cold, warm} {
+					from := threadTime()
+					in, _, err := o.Instance(b.Context())
+					took[i] = append(took[i], threadTime()-from)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if err := in.Close(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(median(took[0]).Microseconds()), "cold-us")
+			b.ReportMetric(float64(median(took[1]).Microseconds()), "warm-us")
+		})
+	}
+}
+
+// openCountSum is the container that opens the C guest's function.
+func openCountSum() []byte {
+	parts := []struct {
+		section uint16
+		body    string
+	}{{abi.OpenSectionFunction, "count_sum"}, {abi.OpenSectionConfig, "{}"}, {abi.OpenSectionCapabilities, ""}}
+	var w frame.ContainerWriter
+	w.Reset(frame.KindOpen)
+	for _, p := range parts {
+		w.Reserve(p.section, 0, abi.SectionMustUnderstand, len(p.body))
+	}
+	out := make([]byte, w.Size())
+	w.Begin(out)
+	for i, p := range parts {
+		copy(w.Body(i), p.body)
+	}
+	return out
+}
+
+// BenchmarkMemoryOfInstances is how much resident memory an instance takes that
+// has been called once, among a hundred.
+func BenchmarkMemoryOfInstances(b *testing.B) {
+	const instances = 100
+	for _, way := range []struct {
+		name    string
+		options Options
+	}{{"cold", Options{ColdStarts: true}}, {"warm", Options{}}} {
+		b.Run(way.name, func(b *testing.B) {
+			o := opening(b, newHost(b, way.options), buildGoGuest(b), "a", "")
+			o.must(b)
+			for b.Loop() {
+				debug.FreeOSMemory()
+				before := residentBytes(b)
+				var all []*Instance
+				for range instances {
+					in, handle, err := o.Instance(b.Context())
+					if err != nil {
+						b.Fatal(err)
+					}
+					if _, err := call(b.Context(), in, handle, text(1, 0, "a b"), CallOptions{}); err != nil {
+						b.Fatal(err)
+					}
+					all = append(all, in)
+				}
+				debug.FreeOSMemory()
+				b.ReportMetric(float64(residentBytes(b)-before)/instances/(1<<20), "MiB/instance")
+				for _, in := range all {
+					if err := in.Close(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// residentBytes is the process's own part: pages of an image that clones only
+// read are counted as shared.
+func residentBytes(b *testing.B) int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Skip("needs /proc")
+	}
+	var size, resident, shared int64
+	if _, err := fmt.Sscan(string(text), &size, &resident, &shared); err != nil {
+		b.Fatal(err)
+	}
+	return (resident - shared) * int64(os.Getpagesize())
 }

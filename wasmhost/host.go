@@ -27,6 +27,8 @@ type Host struct {
 
 	mu      sync.Mutex // guards modules
 	modules map[Digest]*compilation
+
+	images *images
 }
 
 // Digest names a module: SHA-256 of the bytes that were uploaded.
@@ -49,7 +51,7 @@ func NewHost(ctx context.Context, options Options) (*Host, error) {
 	if options.MemoryPages == 0 {
 		options.MemoryPages = DefaultMemoryPages
 	}
-	h := &Host{options: options, policy: policy(), modules: map[Digest]*compilation{}}
+	h := &Host{options: options, policy: policy(), modules: map[Digest]*compilation{}, images: newImages()}
 	config := wazero.NewRuntimeConfig().
 		WithCoreFeatures(api.CoreFeaturesV2).
 		WithCloseOnContextDone(false). // the meter does this at a tenth of the price
@@ -79,6 +81,7 @@ func NewHost(ctx context.Context, options Options) (*Host, error) {
 
 // Close ends all instances and frees all code.
 func (h *Host) Close(ctx context.Context) error {
+	h.images.close()
 	return errors.Join(h.runtime.Close(ctx), h.cache.Close(ctx))
 }
 
@@ -149,6 +152,7 @@ func (h *Host) Forget(ctx context.Context, m *Module) error {
 	h.mu.Lock()
 	delete(h.modules, m.digest)
 	h.mu.Unlock()
+	h.images.forget(m.digest)
 	if err := m.code.Close(ctx); err != nil {
 		return fmt.Errorf("forget module %s: %w", m.digest, err)
 	}

@@ -79,10 +79,31 @@ type Stats struct {
 
 // Instantiate starts an instance: memory is set up, start functions run.
 func (m *Module) Instantiate(ctx context.Context, options InstanceOptions) (*Instance, error) {
-	pages := options.MemoryPages
-	if pages == 0 {
-		pages = m.host.options.MemoryPages
+	in, err := m.instance(options)
+	if err != nil {
+		return nil, err
 	}
+	err = in.start(ctx, m, options.Deadline)
+	if err == nil {
+		err = in.initialize(ctx, options.Deadline)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("instantiate %s: %w", m.digest, err), in.Close(ctx))
+	}
+	return in, nil
+}
+
+// pages is the cap of an instance's memory.
+func (m *Module) pages(options InstanceOptions) uint32 {
+	if options.MemoryPages == 0 {
+		return m.host.options.MemoryPages
+	}
+	return options.MemoryPages
+}
+
+// instance makes an instance that has not started yet.
+func (m *Module) instance(options InstanceOptions) (*Instance, error) {
+	pages := m.pages(options)
 	if pages > MaxMemoryPages {
 		return nil, fmt.Errorf("instantiate %s: %d pages of memory, the limit is %d", m.digest, pages, MaxMemoryPages)
 	}
@@ -94,13 +115,10 @@ func (m *Module) Instantiate(ctx context.Context, options InstanceOptions) (*Ins
 		return nil, fmt.Errorf("instantiate %s: %w", m.digest,
 			&Trap{Kind: ErrMemory, Export: exportMemory, Detail: in.memory.detail(), Progress: abi.NoCause})
 	}
-	if err := in.start(ctx, m, options.Deadline); err != nil {
-		return nil, errors.Join(fmt.Errorf("instantiate %s: %w", m.digest, err), in.Close(ctx))
-	}
 	return in, nil
 }
 
-// start instantiates the module, which runs a start section, then _initialize.
+// start instantiates the module, which runs a start section.
 func (in *Instance) start(ctx context.Context, m *Module, deadline time.Time) error {
 	in.begin(ctx, CallOptions{Deadline: deadline}, DefaultOpenTimeout)
 	config := wazero.NewModuleConfig().WithName("").WithStartFunctions()
@@ -113,17 +131,21 @@ func (in *Instance) start(ctx context.Context, m *Module, deadline time.Time) er
 	in.mod, in.mem = mod, mod.Memory()
 	in.fuel, _ = mod.ExportedGlobal(rewrite.FuelGlobal).(api.MutableGlobal) // nil: unmetered
 	in.alloc, in.caller = in.export(exportAlloc), in.export(exportCall)
-	if f := in.export(exportInitialize); f.Function != nil && len(f.Definition().ParamTypes()) == 0 {
-		options := CallOptions{Deadline: deadline}
-		if deadline.IsZero() {
-			options.Deadline = time.Now().Add(DefaultOpenTimeout)
-		}
-		in.begin(ctx, options, DefaultOpenTimeout)
-		if err := in.invoke(exportInitialize, f); err != nil {
-			return err
-		}
-	}
 	return nil
+}
+
+// initialize runs _initialize, where there is one.
+func (in *Instance) initialize(ctx context.Context, deadline time.Time) error {
+	f := in.export(exportInitialize)
+	if f.Function == nil || len(f.Definition().ParamTypes()) != 0 {
+		return nil
+	}
+	options := CallOptions{Deadline: deadline}
+	if deadline.IsZero() {
+		options.Deadline = time.Now().Add(DefaultOpenTimeout)
+	}
+	in.begin(ctx, options, DefaultOpenTimeout)
+	return in.invoke(exportInitialize, f)
 }
 
 // begin sets up clock, seed, limits and logs of a call.

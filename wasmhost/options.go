@@ -45,6 +45,9 @@ type Options struct {
 	// does not return is never stopped, and collections wait for it. It is there to
 	// measure what the meter costs.
 	Unmetered bool
+	// ColdStarts makes every instance anew, without warm images. It is there to
+	// measure, and to compare results.
+	ColdStarts bool
 }
 
 // Validate checks the options.

@@ -13,6 +13,12 @@ import (
 // Snapshot is what a server knows at one moment.
 type Snapshot struct {
 	Pipelines []Pipeline
+	Images    Images
+}
+
+// Images are the warm images of this process's Wasm functions.
+type Images struct {
+	Taken, Used, Bytes uint64
 }
 
 // Pipeline is one pipeline's numbers.
@@ -84,7 +90,11 @@ type collector struct {
 func (c *collector) Describe(chan<- *prometheus.Desc) {}
 
 func (c *collector) Collect(out chan<- prometheus.Metric) {
-	for _, p := range c.read().Pipelines {
+	s := c.read()
+	out <- prometheus.MustNewConstMetric(imagesTaken, prometheus.CounterValue, float64(s.Images.Taken))
+	out <- prometheus.MustNewConstMetric(imagesUsed, prometheus.CounterValue, float64(s.Images.Used))
+	out <- prometheus.MustNewConstMetric(imagesBytes, prometheus.GaugeValue, float64(s.Images.Bytes))
+	for _, p := range s.Pipelines {
 		c.pipeline(out, &p)
 	}
 }

@@ -25,7 +25,7 @@ func scrape(t *testing.T, s Snapshot) (lines []string) {
 }
 
 func TestEachNumberIsShownOnceWithItsLabels(t *testing.T) {
-	s := Snapshot{Pipelines: []Pipeline{
+	s := Snapshot{Images: Images{Taken: 3, Used: 11, Bytes: 4096}, Pipelines: []Pipeline{
 		{
 			Namespace: "default", Name: "p", State: "running", Restarts: 2,
 			Operators: []Operator{
@@ -39,6 +39,9 @@ func TestEachNumberIsShownOnceWithItsLabels(t *testing.T) {
 		{Namespace: "team", Name: "p", State: "stopped"}, // the same name elsewhere, and never a checkpoint
 	}}
 	want := []string{
+		`weir_guest_images_taken_total 3`,
+		`weir_guest_images_used_total 11`,
+		`weir_guest_images_bytes 4096`,
 		`weir_pipeline_state{namespace="default",pipeline="p",state="running"} 1`,
 		`weir_pipeline_state{namespace="team",pipeline="p",state="stopped"} 1`,
 		`weir_pipeline_restarts_total{namespace="default",pipeline="p"} 2`,
@@ -91,7 +94,7 @@ func TestEachNumberIsShownOnceWithItsLabels(t *testing.T) {
 		if count[l] != 1 {
 			t.Errorf("%s stands there %d times, want once", l, count[l])
 		}
-		if name, _, _ := strings.Cut(l, "{"); types[name] != 1 {
+		if name, _, _ := strings.Cut(strings.Fields(l)[0], "{"); types[name] != 1 {
 			t.Errorf("%s is declared %d times, want once", name, types[name])
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // snapshot gathers the numbers of all pipelines, and of the tasks that run in
 // this process; those of others are on their own pages.
 func (s *Server) snapshot() metrics.Snapshot {
-	var out metrics.Snapshot
+	out := metrics.Snapshot{Images: s.imageNumbers()}
 	if s.node == nil {
 		return s.workerSnapshot()
 	}
@@ -33,7 +33,7 @@ func (s *Server) snapshot() metrics.Snapshot {
 
 // workerSnapshot is that of a process which knows only its own tasks.
 func (s *Server) workerSnapshot() metrics.Snapshot {
-	var out metrics.Snapshot
+	out := metrics.Snapshot{Images: s.imageNumbers()}
 	if s.agent == nil {
 		return out
 	}
@@ -46,6 +46,15 @@ func (s *Server) workerSnapshot() metrics.Snapshot {
 		out.Pipelines = append(out.Pipelines, metrics.Pipeline{Namespace: namespace, Name: name, User: s.users.of(uid), Operators: s.tasksHere(uid)})
 	}
 	return out
+}
+
+// imageNumbers are those of the warm images in this process.
+func (s *Server) imageNumbers() metrics.Images {
+	if s.wasm == nil {
+		return metrics.Images{}
+	}
+	n := s.wasm.Images()
+	return metrics.Images{Taken: n.Taken, Used: n.Used, Bytes: n.Bytes}
 }
 
 // tasksHere are the numbers of a pipeline's tasks in this process.

@@ -14,9 +14,7 @@ import (
 
 // guest is the live instance and how to make another.
 type guest struct {
-	module   *wasmhost.Module
-	request  []byte // the open container
-	options  wasmhost.InstanceOptions
+	opening  *wasmhost.Opening
 	instance *wasmhost.Instance
 	handle   uint32
 	fresh    bool           // not called yet
@@ -28,14 +26,12 @@ func (g *guest) renew(ctx context.Context) error {
 	if err := g.close(ctx); err != nil {
 		return err
 	}
-	instance, err := g.module.Instantiate(ctx, g.options)
+	instance, handle, err := g.opening.Instance(ctx)
 	if err != nil {
 		return err
 	}
-	g.instance = instance
-	g.handle, err = instance.Open(ctx, g.request, wasmhost.CallOptions{})
-	g.fresh = true
-	return err
+	g.instance, g.handle, g.fresh = instance, handle, true
+	return nil
 }
 
 func (g *guest) close(ctx context.Context) error {

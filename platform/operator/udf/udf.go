@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/weirstream/weir/abi"
@@ -150,7 +151,8 @@ func (o *Operator) Open(ctx *operator.Context) error {
 	o.write = func(dst []byte) { o.writer.Write(dst) }
 	o.firing.open(o)
 	o.hosted.open(o, f)
-	o.guest = guest{module: module, request: openRequest(o.config, m, f, assets), options: wasmhost.InstanceOptions{MemoryPages: o.config.MemoryPages, Imports: &o.hosted}}
+	namespace, _, _ := strings.Cut(ctx.Pipeline, "/")
+	o.guest.opening = module.Opening(namespace, openRequest(o.config, m, f, assets), wasmhost.InstanceOptions{MemoryPages: o.config.MemoryPages, Imports: &o.hosted})
 	if err := o.guest.renew(background); err != nil {
 		return fmt.Errorf("open function %s: %w", o.config.Function, err)
 	}
