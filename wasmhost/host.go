@@ -91,6 +91,8 @@ type Module struct {
 	digest Digest
 	code   wazero.CompiledModule
 	report rewrite.Report
+
+	scratch sync.Pool // of *[]byte, as large as the memory at its least: see clone
 }
 
 // Digest names the module.

@@ -55,6 +55,17 @@ func (im *image) clone(ctx context.Context, options InstanceOptions) (*Instance,
 	if err != nil {
 		return nil, err
 	}
+	// The engine writes the data segments, which the image replaces. Where the memory
+	// grows to the image's size afterwards, they go where pages have been touched before.
+	if least := im.module.report.MemoryMin; least < im.pages && !im.module.report.HasStart {
+		scratch, ok := im.module.scratch.Get().(*[]byte)
+		if !ok {
+			scratch = new([]byte)
+			*scratch = make([]byte, least*pageBytes)
+		}
+		in.memory.scratch = *scratch
+		defer im.module.scratch.Put(scratch)
+	}
 	if err := in.start(ctx, im.module, options.Deadline); err != nil {
 		return nil, errors.Join(err, in.Close(ctx))
 	}
@@ -72,6 +83,7 @@ func (in *Instance) become(im *image) error {
 			return fmt.Errorf("grow memory to %d pages of an image", im.pages)
 		}
 	}
+	in.memory.scratch = nil
 	if err := im.memory.thaw(in.memory.buf); err != nil {
 		return err
 	}
