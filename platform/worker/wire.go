@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/weirstream/weir/abi/schema"
+	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/runtime"
 	"github.com/weirstream/weir/platform/runtime/exchange/local"
 	"github.com/weirstream/weir/platform/runtime/exchange/remote"
@@ -18,6 +19,9 @@ import (
 // and to those of other workers.
 func newJob(o Options, s Start) (*Job, error) {
 	if err := s.Graph.Validate(); err != nil {
+		return nil, err
+	}
+	if err := s.orphaned(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -63,6 +67,29 @@ func newJob(o Options, s Start) (*Job, error) {
 		j.unexchange = o.Exchange.Open(j.attempt(), w.inlets, j.exchangeFailed)
 	}
 	return j, nil
+}
+
+// orphaned refuses a graph without a sink whose output of the checkpoint is
+// committed and not visible yet: nobody would ever show it.
+func (s *Start) orphaned() error {
+	if s.Manifest == nil || s.Published || s.Doubt == connector.AssumePublished {
+		return nil
+	}
+	kept := map[string]bool{}
+	for _, stage := range s.Graph.Stages {
+		for _, op := range stage.Operators {
+			kept[op.ID] = true
+		}
+	}
+	for _, op := range s.Manifest.Operators {
+		for _, it := range itemsOf(s.Manifest, op.Operator) {
+			if it.Kind == snapshot.KindTransaction && !kept[op.Operator] {
+				return fmt.Errorf("this revision has no sink %s, whose output of checkpoint %d is committed and not visible yet; apply the revision before once more until that is published, or give the output up by: weir pipeline resume NAME --assume-published: %w",
+					op.Operator, s.RestoredFrom, connector.ErrPermanent)
+			}
+		}
+	}
+	return nil
 }
 
 // wiring numbers the channels of every task: edge by edge in the graph's order,

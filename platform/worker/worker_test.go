@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/platform/batch"
+	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/element"
 	"github.com/weirstream/weir/platform/operator"
 	"github.com/weirstream/weir/platform/runtime"
@@ -370,6 +371,42 @@ func TestAWorkerSaysWhatRuns(t *testing.T) {
 		run.Worker.Close()
 		if jobs := run.Worker.Jobs(); len(jobs) > 0 {
 			t.Errorf("after Close there are %v", jobs)
+		}
+	})
+}
+
+func TestARevisionWithoutASinkWhoseOutputIsCommittedAndNotVisibleIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := runtimetest.NewWorld(1, 100)
+		run := workertest.New(t, graph("kept", "gone"), memblob.New(memblob.Options{}), w.NewOperator)
+		run.Start()
+		defer run.Worker.Close()
+		w.Allow(50)
+		synctest.Wait()
+		id := run.Trigger()
+		<-time.After(time.Second)
+		if !run.Commit(id) {
+			t.Fatal("the checkpoint was not acknowledged")
+		}
+		run.Kill() // before its sinks heard of the commit
+		next := worker.Start{Pipeline: "test", UID: workertest.UID, Attempt: run.Attempt + 1, Graph: graph("kept"), Manifest: run.Last, RestoredFrom: id}
+		err := run.Worker.Start(next)
+		if !errors.Is(err, connector.ErrPermanent) || !strings.Contains(err.Error(), "gone") {
+			t.Fatalf("%v", err)
+		}
+		for _, change := range []func(*worker.Start){
+			func(s *worker.Start) { s.Published = true },
+			func(s *worker.Start) { s.Doubt = connector.AssumePublished },
+			func(s *worker.Start) { s.Graph = graph("kept", "gone") },
+		} {
+			s := next
+			run.Attempt++
+			s.Attempt = run.Attempt
+			change(&s)
+			if err := run.Worker.Start(s); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
 		}
 	})
 }

@@ -258,6 +258,11 @@ func (a *Agent) spec(ctx context.Context, w *wish) (worker.Start, error) {
 		epoch := p.Job.Slots.Worker(i)
 		s.Slots = append(s.Slots, worker.Peer{Epoch: epoch, Address: w.Workers[epoch]})
 	}
+	// The catalog has the newest revision's graph only. An attempt of an older one that
+	// has not begun here yet, while others run it already, would be wired otherwise.
+	if p.Job.Revision != p.Current.Number {
+		return s, fmt.Errorf("start attempt %d of revision %d: revision %d has come meanwhile", p.Job.Attempt, p.Job.Revision, p.Current.Number)
+	}
 	b, err := ReadDigest(ctx, a.options.Blobs, GraphName(p.Current.Graph), p.Current.Graph)
 	if err != nil {
 		return s, fmt.Errorf("read graph: %w", err)
