@@ -92,7 +92,17 @@ func TestARescaleLosesAndDoublesNothingThoughItsProcessIsKilledInTheMiddle(t *te
 	if err := feed.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.client.Await(within(t, 60*time.Second), "chaos", "to have read all", func(s *weirv1.PipelineStatus) bool { return s.LagRecords == 0 && s.RecordsIn > 0 }); err != nil {
+	// Lag is of what tasks have looked at: just after a start it is nothing for a
+	// moment. It has to stay nothing, through two checkpoints.
+	var quiet uint64
+	if _, err := w.client.Await(within(t, 60*time.Second), "chaos", "to have read all", func(s *weirv1.PipelineStatus) bool {
+		if s.LagRecords != 0 || s.RecordsIn == 0 || s.Pipeline.State != "running" {
+			quiet = 0
+			return false
+		}
+		quiet++
+		return quiet > uint64(2*time.Second/pollEvery)
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.client.Stop(t.Context(), "chaos"); err != nil {
