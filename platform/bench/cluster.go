@@ -163,7 +163,7 @@ func runFailover(ctx context.Context, _ *config) error {
 		before := m
 		begin := time.Now()
 		m.Kill()
-		for before == m {
+		for before == m || before == nil { // nobody knows for a while
 			rest(ctx, 20*time.Millisecond)
 			before = leading(ctx, c)
 		}
