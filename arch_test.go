@@ -58,6 +58,7 @@ var owners = map[string]string{
 	"github.com/spf13/cobra":              "platform/cli",
 	"go.yaml.in/yaml/v3":                  "platform/planner",
 	"github.com/prometheus/client_golang": "platform/metrics",
+	"github.com/cockroachdb/pebble/v2":    "platform/storage/state/pebble",
 	"gocloud.dev":                         "platform/storage/blob/bucket",
 	"github.com/aws":                      "platform/storage/blob/bucket",
 	"github.com/Azure":                    "platform/storage/blob/bucket",

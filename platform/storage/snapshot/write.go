@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/weirstream/weir/platform/storage/blob"
+	"github.com/weirstream/weir/platform/storage/state"
 )
 
 const (
@@ -54,6 +55,9 @@ func (w *objectWriter) operator(id PartID, s OperatorSnapshot) (PartOperator, er
 			if err := sw.add(e); err != nil {
 				return o, err
 			}
+		}
+		if f, may := s.Keyed.(state.Failing); may && f.Err() != nil {
+			return o, fmt.Errorf("read the generation: %w", f.Err())
 		}
 		if o.Segments, err = w.closeSegment(sw, s.Groups, id.Checkpoint); err != nil {
 			return o, err

@@ -213,6 +213,10 @@ type Frozen interface {
 	Release()
 }
 
+// Failing is a Frozen that reads files. Entries may then end early: who has come
+// to the end asks Err before taking them for whole.
+type Failing interface{ Err() error }
+
 // Entry is one line of a segment: the unit of files, of restore and of merging.
 type Entry struct {
 	Hash  uint64
@@ -260,6 +264,10 @@ type Stats struct {
 	Keys       int
 	StateBytes int64 // keys and values that are live
 	TotalBytes int64 // memory held for them
-	Timers     int
-	DirtyKeys  int
+	DiskBytes  int64 // files held for them; 0 of a backend in memory
+	// Hits and Misses count keys that Resolve found in memory, and had to look
+	// for on the disk, since the backend was opened. Both 0 of one in memory.
+	Hits, Misses int64
+	Timers       int
+	DirtyKeys    int
 }

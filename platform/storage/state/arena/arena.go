@@ -35,7 +35,8 @@ type Backend struct {
 	clock   int64
 	now     *generation
 	spare   *generation // the one before the last, for reuse
-	frozen  *frozen     // not settled yet
+	frozen  []*frozen   // not settled yet, oldest first
+	tier    *tier       // nil: everything is here
 	emptied []uint32    // slots that may hold nothing
 	added   int         // to emptied since the last Advance
 	waiting []uint32    // the same, with tombstones in the present generation
@@ -210,9 +211,14 @@ func (b *Backend) Close() error {
 // drop gives a cell back: at once, or after the release of the generation that
 // it belongs to. Cells of older generations are in no view any more.
 func (b *Backend) drop(r ref) {
-	if b.frozen != nil && cellGeneration(b.mem.cell(r)) == b.frozen.generation.number {
-		b.frozen.replaced = append(b.frozen.replaced, r)
-		return
+	if len(b.frozen) > 0 {
+		generation := cellGeneration(b.mem.cell(r))
+		for _, f := range b.frozen {
+			if f.generation.number == generation {
+				f.replaced = append(f.replaced, r)
+				return
+			}
+		}
 	}
 	b.mem.give(r)
 }

@@ -275,14 +275,7 @@ func (b *Backend) clearEntries(s uint32, id state.ID) {
 		return
 	}
 	d := &b.states[id]
-	b.items, b.probed = b.items[:0], nil
-	d.entries.Ascend(entryItem{slot: s, cell: probeCell}, func(item entryItem) bool {
-		if item.slot != s {
-			return false
-		}
-		b.items = append(b.items, item)
-		return true
-	})
+	b.itemsOf(s, d)
 	b.changed(s).clear(id)
 	for _, item := range b.items {
 		d.entries.Delete(item)
@@ -298,6 +291,18 @@ func (b *Backend) clearEntries(s uint32, id state.ID) {
 		}
 	}
 	b.dropHead(s, p)
+}
+
+// itemsOf gathers the entries of a slot in Backend.items.
+func (b *Backend) itemsOf(s uint32, d *stateOf) {
+	b.items, b.probed = b.items[:0], nil
+	d.entries.Ascend(entryItem{slot: s, cell: probeCell}, func(item entryItem) bool {
+		if item.slot != s {
+			return false
+		}
+		b.items = append(b.items, item)
+		return true
+	})
 }
 
 // pageScan is a ScanPage on its way. Its function is made once: one for each

@@ -6,13 +6,14 @@ import (
 	"iter"
 	"math/bits"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/weirstream/weir/platform/storage/state"
 )
 
 // frozen is a generation that has ended. The task's goroutine touches replaced
-// and slotsGone alone, and whoever serialises touched; every other field stays as it is from Freeze to Release.
+// and slotsGone alone; every other field stays as it is from Freeze to Release.
 type frozen struct {
 	generation *generation
 	mem        *memory
@@ -22,10 +23,11 @@ type frozen struct {
 	changes    int
 	released   atomic.Bool
 	from       *source
+	sorted     func() []line // once, for all who read
 
-	replaced  []ref    // cells to give back after the release
-	slotsGone []uint32 // slots likewise
-	touched   uint32   // what touch read, so that it has to
+	replaced  []ref         // cells to give back after the release
+	slotsGone []uint32      // slots likewise
+	touched   atomic.Uint32 // what touch read, so that it has to
 }
 
 var _ state.Frozen = (*frozen)(nil)
@@ -34,7 +36,7 @@ var _ state.Frozen = (*frozen)(nil)
 func (b *Backend) Freeze() state.Frozen {
 	b.endLoading()
 	b.settle()
-	if b.frozen != nil {
+	if len(b.frozen) > 0 && b.tier == nil {
 		panic("arena: Freeze while the last generation is not released")
 	}
 	f := &frozen{
@@ -48,7 +50,8 @@ func (b *Backend) Freeze() state.Frozen {
 	}
 	b.spare = nil
 	next.number = b.now.number + 1
-	b.now, b.stamp, b.frozen = next, next.number, f
+	f.sorted = sync.OnceValue(f.sortedLines)
+	b.now, b.stamp, b.frozen = next, next.number, append(b.frozen, f)
 	if len(b.emptied) == 0 {
 		b.emptied, b.waiting = b.waiting, b.emptied
 	} else {
@@ -59,15 +62,14 @@ func (b *Backend) Freeze() state.Frozen {
 
 // settle takes back what a released generation held.
 func (b *Backend) settle() {
-	f := b.frozen
-	if f == nil || !f.released.Load() {
-		return
+	for len(b.frozen) > 0 && b.frozen[0].released.Load() {
+		f := b.frozen[0]
+		b.frozen = append(b.frozen[:0], b.frozen[1:]...)
+		b.mem.reclaim = append(append(b.mem.reclaim, f.replaced...), f.generation.tombs...)
+		b.parked = append(b.parked, f.slotsGone...)
+		f.generation.reset()
+		b.spare = f.generation
 	}
-	b.frozen = nil
-	b.mem.reclaim = append(append(b.mem.reclaim, f.replaced...), f.generation.tombs...)
-	b.parked = append(b.parked, f.slotsGone...)
-	f.generation.reset()
-	b.spare = f.generation
 }
 
 // Release ends the view.
@@ -101,14 +103,7 @@ const (
 // Entries yields the changes in the order of segments.
 func (f *frozen) Entries() iter.Seq[state.Entry] {
 	return func(yield func(state.Entry) bool) {
-		names := make([]string, 0, len(f.states)+1)
-		for i := range f.states {
-			names = append(names, f.states[i].Name)
-		}
-		names = append(names, state.TimerState)
-		slices.Sort(names)
-		lines := f.lines(names)
-		lines = f.sort(lines)
+		names, lines := f.names(), f.sorted()
 		sub := make([]byte, 0, 64) // not nil: an entry may have an empty key
 		for i := range lines {
 			if i%touchedLines == 0 {
@@ -149,8 +144,21 @@ func (f *frozen) touch(lines []line) {
 			sum += uint32(f.cell(l)[0])
 		}
 	}
-	f.touched = sum
+	f.touched.Store(sum)
 }
+
+// names are the states' in the order of segments.
+func (f *frozen) names() []string {
+	names := make([]string, 0, len(f.states)+1)
+	for i := range f.states {
+		names = append(names, f.states[i].Name)
+	}
+	names = append(names, state.TimerState)
+	slices.Sort(names)
+	return names
+}
+
+func (f *frozen) sortedLines() []line { return f.sort(f.lines(f.names())) }
 
 // sort deals the lines out by hash, a few to a bucket, and sorts the buckets:
 // hashes are spread evenly over a task's key groups, so that is nearly all.

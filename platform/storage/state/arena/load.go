@@ -30,23 +30,28 @@ func (b *Backend) Load(e state.Entry) error {
 		}
 		return nil
 	}
-	s := b.loadSlot(e, orMake)
+	return b.bring(b.loadSlot(e, orMake), id, e.Sub, e.Value, e.Expires)
+}
+
+// bring puts a value or an entry into its slot.
+func (b *Backend) bring(s state.Slot, id state.ID, sub, value []byte, expires int64) error {
+	d := &b.states[id]
 	var c []byte
 	head := singleHead
 	if d.Form == state.Single {
-		if err := b.Put(s, id, e.Value); err != nil {
+		if err := b.Put(s, id, value); err != nil {
 			return err
 		}
 		c = b.mem.cell(*b.slots.cell(uint32(s), id))
 	} else {
-		if err := b.PutEntry(s, id, e.Sub, e.Value); err != nil {
+		if err := b.PutEntry(s, id, sub, value); err != nil {
 			return err
 		}
-		item, _ := b.findEntry(uint32(s), d, e.Sub)
+		item, _ := b.findEntry(uint32(s), d, sub)
 		c, head = b.mem.cell(item.cell), entryHead
 	}
-	if d.ttlMicros > 0 && e.Expires != 0 {
-		setExpiry(c, head, e.Expires)
+	if d.ttlMicros > 0 && expires != 0 {
+		setExpiry(c, head, expires)
 	}
 	return nil
 }

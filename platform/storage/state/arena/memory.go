@@ -57,6 +57,7 @@ type memory struct {
 
 	reclaim   []ref // to give back, a few at a time, so that no pause is long
 	heldBytes int64 // of cells that were ever used
+	usedBytes int64 // of cells that are taken
 }
 
 func newMemory(from *source) *memory {
@@ -90,9 +91,11 @@ func (m *memory) take(size int) ref {
 	}
 	if size > maxClassed {
 		m.heldBytes += int64(size)
+		m.usedBytes += int64(size)
 		return ref(m.addChunk(m.from.own(size), ownChunk)) << 16
 	}
 	class := classOf[(size+unitBytes-1)/unitBytes]
+	m.usedBytes += int64(classes[class])
 	if r := m.free[class]; r != 0 {
 		m.free[class] = ref(binary.LittleEndian.Uint32(m.cell(r)))
 		return r
@@ -129,11 +132,13 @@ func (m *memory) give(r ref) {
 	if class == ownChunk {
 		i := r >> 16
 		m.heldBytes -= int64(len(m.chunks[i]))
+		m.usedBytes -= int64(len(m.chunks[i]))
 		m.from.giveOwn(m.chunks[i])
 		m.chunks[i] = nil
 		m.spare = append(m.spare, uint32(i))
 		return
 	}
+	m.usedBytes -= int64(classes[class])
 	binary.LittleEndian.PutUint32(m.cell(r), uint32(m.free[class]))
 	m.free[class] = r
 }

@@ -24,6 +24,11 @@ const (
 	flagUsed   = 1 << iota
 	flagFiled  // older segments may hold something of it
 	flagQueued // stands in Backend.emptied
+
+	// Of a tier, see tier.go.
+	flagFresh     // made, and not yet filled from what is kept elsewhere
+	flagUsedLate  // asked for since the hand of the clock came by
+	flagUncounted // holds nothing and is kept only until that is known elsewhere
 )
 
 const (
@@ -100,6 +105,9 @@ func (b *Backend) Resolve(keys state.Keys, hashes []uint64, out []state.Slot) []
 	for i, s := range out {
 		key := keys.Bytes[keys.Offsets[i]:keys.Offsets[i+1]]
 		if s != noSlot && b.slots.at(uint32(s)).hash == hashes[i] && b.isKey(uint32(s), key) {
+			if b.tier != nil {
+				b.slots.at(uint32(s)).flags |= flagUsedLate
+			}
 			continue
 		}
 		out[i] = b.slotOf(key, hashes[i])
@@ -182,6 +190,10 @@ func (b *Backend) newSlot(key []byte, hash uint64) state.Slot {
 	b.index.insert(&b.slots, hash, s)
 	b.stats.Keys++
 	b.stats.StateBytes += int64(len(key))
+	if b.tier != nil {
+		rec.flags |= flagFresh | flagUsedLate
+		b.tier.fresh = append(b.tier.fresh, state.Slot(s))
+	}
 	b.queueIfEmpty(s, rec)
 	return state.Slot(s)
 }
@@ -225,6 +237,12 @@ func (b *Backend) dropEmpty(limit int) {
 		rec := b.slots.at(s)
 		if !b.holdsNothing(s, rec) {
 			rec.flags &^= flagQueued
+			b.count(rec)
+			continue
+		}
+		if b.tier != nil && rec.flags&flagFiled != 0 && rec.changed > b.tier.merged {
+			b.discount(rec)
+			b.waiting = append(b.waiting, s)
 			continue
 		}
 		if rec.changed == b.now.number {
@@ -235,8 +253,7 @@ func (b *Backend) dropEmpty(limit int) {
 			b.now.dropKey(rec.change) // born and gone in one generation
 		}
 		b.index.remove(rec.hash, s)
-		b.stats.Keys--
-		b.stats.StateBytes -= int64(rec.keyBytes)
+		b.discount(rec)
 		b.giveSlot(s, rec)
 	}
 }
@@ -244,9 +261,9 @@ func (b *Backend) dropEmpty(limit int) {
 // giveSlot makes a slot free, after the release of a generation that may still
 // show its key.
 func (b *Backend) giveSlot(s uint32, rec *slotRecord) {
-	if b.frozen != nil {
+	if n := len(b.frozen); n > 0 && rec.changed >= b.frozen[0].generation.number {
 		rec.flags = 0
-		b.frozen.slotsGone = append(b.frozen.slotsGone, s)
+		b.frozen[n-1].slotsGone = append(b.frozen[n-1].slotsGone, s)
 		return
 	}
 	b.freeSlot(s, rec)

@@ -195,11 +195,7 @@ func (b *Backend) afterFirst(s uint32, rec *slotRecord, h timerHead, kind state.
 	h.add(-1)
 	b.stats.Timers--
 	if h.count() > 0 {
-		var next restTimer
-		b.timers.rest.Ascend(restTimer{slot: s, kind: kind, time: minTime}, func(item restTimer) bool {
-			next = item
-			return false
-		})
+		next := b.firstOfRest(s, kind)
 		b.timers.rest.Delete(next)
 		b.addFirst(s, rec, h, state.Timer{Kind: kind, Name: next.name, Time: next.time}, next.origin)
 		return
@@ -209,6 +205,14 @@ func (b *Backend) afterFirst(s uint32, rec *slotRecord, h timerHead, kind state.
 		rec.timers = 0
 		b.queueIfEmpty(s, rec)
 	}
+}
+
+func (b *Backend) firstOfRest(s uint32, kind state.TimerKind) (next restTimer) {
+	b.timers.rest.Ascend(restTimer{slot: s, kind: kind, time: minTime}, func(item restTimer) bool {
+		next = item
+		return false
+	})
+	return next
 }
 
 const minTime = -1 << 63

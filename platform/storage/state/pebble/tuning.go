@@ -1,0 +1,130 @@
+package pebble
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"runtime"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+const (
+	fileCacheShards = 4
+	maxOpenFiles    = 1000
+
+	// Small generations go through a memtable; large ones are files at once.
+	memTableBytes = 4 << 20
+	// A read looks at one block, and the page cache has most of them: small
+	// blocks mean less to check and decompress for one key.
+	blockBytes = 4 << 10
+	// bloomBits keep one read in a hundred from looking at a block in vain.
+	bloomBits = 10
+	// A large generation covers all hashes, so that merging it down rewrites all
+	// of the next level. Several are gathered before that; to look into one more
+	// is to ask one more filter.
+	l0Threshold     = 8
+	l0Stop          = 64
+	baseLevelBytes  = 256 << 20
+	levelFileBytes  = 32 << 20
+	baseFileBytes   = 16 << 20
+	spillFileBytes  = 64 << 20
+	minCompactions  = 1
+	formatOfTables  = sstable.TableFormatMax
+	formatOfFolders = pebble.FormatNewest
+)
+
+// comparer orders bytewise. A row's prefix is its tag and hash, which is what
+// filters hold; a timer's row has no filter's use.
+var comparer = func() *pebble.Comparer {
+	c := *pebble.DefaultComparer
+	c.Name = "weir.state.v1"
+	c.Split = func(key []byte) int {
+		if len(key) > 0 && key[0] == tagRow {
+			return min(prefixBytes, len(key))
+		}
+		return len(key)
+	}
+	c.ComparePointSuffixes, c.CompareRangeSuffixes = bytes.Compare, bytes.Compare
+	return &c
+}()
+
+func (s *Store) options() *pebble.Options {
+	o := &pebble.Options{
+		FS: unsynced{vfs.Default}, Cache: s.cache, FileCache: s.files, Comparer: comparer,
+		DisableWAL: true, NoSyncOnClose: true, FormatMajorVersion: formatOfFolders,
+		MemTableSize: memTableBytes, MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold: l0Threshold, L0StopWritesThreshold: l0Stop, L0CompactionFileThreshold: 1000,
+		LBaseMaxBytes: baseLevelBytes,
+		CompactionConcurrencyRange: func() (int, int) {
+			return minCompactions, max(minCompactions, runtime.GOMAXPROCS(0)/2)
+		},
+		DisableTableStats: true,
+		LoggerAndTracer:   logger{s.log},
+	}
+	o.Experimental.ReadSamplingMultiplier = -1 // reads are of filters, not of many levels
+	for i := range o.Levels {
+		o.Levels[i] = pebble.LevelOptions{
+			BlockSize: blockBytes, IndexBlockSize: 64 << 10,
+			FilterPolicy: bloom.FilterPolicy(bloomBits), FilterType: pebble.TableFilter,
+			Compression: func() *sstable.CompressionProfile { return sstable.FastestCompression },
+		}
+		o.TargetFileSizes[i] = levelFileBytes
+	}
+	o.TargetFileSizes[0] = baseFileBytes
+	o.EnsureDefaults()
+	return o
+}
+
+// unsynced is a file system that never waits for the disk: what is in the folder
+// is deleted on opening.
+type unsynced struct{ vfs.FS }
+
+type unsyncedFile struct{ vfs.File }
+
+func (unsyncedFile) Sync() error                { return nil }
+func (unsyncedFile) SyncData() error            { return nil }
+func (unsyncedFile) SyncTo(int64) (bool, error) { return false, nil }
+func withoutSync(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return unsyncedFile{f}, nil
+}
+
+func (u unsynced) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return withoutSync(u.FS.Create(name, c))
+}
+
+func (u unsynced) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	return withoutSync(u.FS.OpenReadWrite(name, c, opts...))
+}
+
+func (u unsynced) OpenDir(name string) (vfs.File, error) { return withoutSync(u.FS.OpenDir(name)) }
+
+func (u unsynced) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return withoutSync(u.FS.ReuseForWrite(from, to, c))
+}
+
+func (u unsynced) Unwrap() vfs.FS { return u.FS }
+
+// logger passes on what Pebble finds wrong.
+type logger struct{ to *slog.Logger }
+
+func (l logger) Infof(string, ...any) {}
+
+func (l logger) Errorf(format string, args ...any) {
+	l.to.Error("state on disk", "what", sprintf(format, args...))
+}
+
+// Fatalf is for a folder that cannot be gone on with; Pebble expects no return.
+func (l logger) Fatalf(format string, args ...any) {
+	panic("pebble: " + sprintf(format, args...))
+}
+
+func (logger) Eventf(context.Context, string, ...any) {}
+
+func (logger) IsTracingEnabled(context.Context) bool { return false }
