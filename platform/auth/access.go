@@ -91,6 +91,10 @@ var methods = map[string]map[string]Access{
 		"ImportSavepoint": {deploys, InNamespace},
 		"DeleteSavepoint": {deploys, InNamespace},
 	},
+	"weir.v1.StateService": {
+		"GetState":  {readers, InNamespace},
+		"DumpState": {readers, InNamespace},
+	},
 	"weir.v1.TokenService": {
 		"CreateToken": {admins, InNamespaces},
 		"ListTokens":  {admins, Filtered},

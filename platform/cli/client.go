@@ -33,6 +33,7 @@ type clients struct {
 	modules    weirv1connect.ModuleServiceClient
 	pipelines  weirv1connect.PipelineServiceClient
 	savepoints weirv1connect.SavepointServiceClient
+	state      weirv1connect.StateServiceClient
 	system     weirv1connect.SystemServiceClient
 	tokens     weirv1connect.TokenServiceClient
 	workers    weirv1connect.WorkerServiceClient
@@ -73,6 +74,7 @@ func (a *app) connect() (*clients, error) {
 		modules:    weirv1connect.NewModuleServiceClient(httpc, base, opts...),
 		pipelines:  weirv1connect.NewPipelineServiceClient(httpc, base, opts...),
 		savepoints: weirv1connect.NewSavepointServiceClient(httpc, base, opts...),
+		state:      weirv1connect.NewStateServiceClient(httpc, base, opts...),
 		system:     weirv1connect.NewSystemServiceClient(httpc, base, opts...),
 		secrets:    weirv1connect.NewSecretServiceClient(httpc, base, opts...),
 		tokens:     weirv1connect.NewTokenServiceClient(httpc, base, opts...),

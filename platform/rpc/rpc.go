@@ -18,6 +18,7 @@ import (
 	"github.com/weirstream/weir/platform/modules"
 	"github.com/weirstream/weir/platform/pipelines"
 	"github.com/weirstream/weir/platform/savepoints"
+	"github.com/weirstream/weir/platform/statereader"
 	"github.com/weirstream/weir/platform/topics"
 	"github.com/weirstream/weir/raftmeta"
 )
@@ -35,6 +36,7 @@ type Deps struct {
 	Topics     *topics.Service
 	Pipelines  *pipelines.Service
 	Savepoints *savepoints.Service
+	State      *statereader.Service
 	Modules    *modules.Store
 	Version    string
 	Gate       *Gate // nil: everybody may everything
@@ -54,7 +56,7 @@ type Deps struct {
 // services are the names by which health and reflection know ours.
 var services = []string{
 	weirv1connect.TopicServiceName, weirv1connect.ModuleServiceName, weirv1connect.PipelineServiceName,
-	weirv1connect.SystemServiceName, weirv1connect.TokenServiceName, weirv1connect.SavepointServiceName, weirv1connect.SecretServiceName, healthv1connect.HealthName,
+	weirv1connect.SystemServiceName, weirv1connect.TokenServiceName, weirv1connect.SavepointServiceName, weirv1connect.StateServiceName, weirv1connect.SecretServiceName, healthv1connect.HealthName,
 }
 
 // New makes the handler of the one HTTP port.
@@ -71,6 +73,7 @@ func New(d Deps) http.Handler {
 	mux.Handle(weirv1connect.NewModuleServiceHandler(&moduleHandler{node: d.Node, store: d.Modules}, large...))
 	mux.Handle(weirv1connect.NewPipelineServiceHandler(&pipelineHandler{d.Pipelines}, small...))
 	mux.Handle(weirv1connect.NewSavepointServiceHandler(&savepointHandler{d.Savepoints}, small...))
+	mux.Handle(weirv1connect.NewStateServiceHandler(&stateHandler{d.State}, small...))
 	mux.Handle(weirv1connect.NewSystemServiceHandler(&systemHandler{d}, small...))
 	mux.Handle(weirv1connect.NewSecretServiceHandler(&secretHandler{d.Node, d.Secrets}, small...))
 	mux.Handle(weirv1connect.NewTokenServiceHandler(&tokenHandler{d.Node}, small...))

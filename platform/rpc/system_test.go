@@ -65,7 +65,7 @@ func TestHealthAndReflectionNameTheServices(t *testing.T) {
 	s := grpcreflect.NewClient(trusting(), w.url, connect.WithGRPC()).NewStream(context.Background())
 	names, err := s.ListServices()
 	must(t, err)
-	if len(names) != 8 {
+	if len(names) != 9 {
 		t.Errorf("reflection names %v", names)
 	}
 	if _, err := s.Close(); err != nil {

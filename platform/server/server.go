@@ -26,6 +26,7 @@ import (
 	"github.com/weirstream/weir/platform/savepoints"
 	"github.com/weirstream/weir/platform/server/agent"
 	"github.com/weirstream/weir/platform/server/controller"
+	"github.com/weirstream/weir/platform/statereader"
 	"github.com/weirstream/weir/platform/storage/blob"
 	"github.com/weirstream/weir/platform/topics"
 	"github.com/weirstream/weir/raftmeta"
@@ -60,6 +61,7 @@ type Server struct {
 	topics     *topics.Service
 	pipelines  *pipelines.Service
 	savepoints *savepoints.Service
+	state      *statereader.Service
 	logs       *logbook.Book
 	users      *userMetrics
 	listener   net.Listener

@@ -7,6 +7,7 @@ import (
 	"github.com/weirstream/weir/platform/savepoints"
 	"github.com/weirstream/weir/platform/server/agent"
 	"github.com/weirstream/weir/platform/server/controller"
+	"github.com/weirstream/weir/platform/statereader"
 	"github.com/weirstream/weir/platform/topics"
 	"github.com/weirstream/weir/raftmeta/catalog"
 )
@@ -27,6 +28,9 @@ func (s *Server) services() {
 		Node: s.node, Blobs: s.blobs, Make: s.controller.Savepoint, GraphName: agent.GraphName, SpecName: pipelines.SpecName,
 		Naming:  s.pipelines.Naming(),
 		Version: s.options.Version, Clock: s.options.Clock,
+	})
+	s.state = statereader.New(statereader.Options{
+		Node: s.node, Blobs: s.blobs, Modules: s.modules, GraphName: agent.GraphName, ManifestName: controller.ManifestName,
 	})
 	s.topics.SetUsers(s.pipelines.Users)
 }
