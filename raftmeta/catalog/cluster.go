@@ -22,6 +22,7 @@ type Settings struct {
 type Namespace struct {
 	Name    string `json:"name"`
 	Created int64  `json:"created,omitempty"`
+	Limits  Limits `json:"limits,omitzero"`
 }
 
 // Worker is one registration of a data-plane process. A process that registers

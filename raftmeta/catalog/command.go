@@ -51,6 +51,7 @@ var commands = []struct {
 	{"node.remove", func() Command { return new(RemoveNode) }},
 	{"token.create", func() Command { return new(CreateToken) }},
 	{"token.revoke", func() Command { return new(RevokeToken) }},
+	{"namespace.limit", func() Command { return new(SetLimits) }},
 	{"secret.set", func() Command { return new(SetSecret) }},
 	{"secret.delete", func() Command { return new(DeleteSecret) }},
 }

@@ -18,6 +18,8 @@ var (
 	// ErrUnpublished refuses what has to wait until the last committed checkpoint's output is visible.
 	ErrUnpublished = errors.New("not published yet")
 	ErrTooLarge    = errors.New("too large")
+	// ErrLimit refuses what a namespace may not have.
+	ErrLimit = errors.New("limit of the namespace")
 	// ErrUnknownCommand and ErrNewer mean that another node runs a later version.
 	ErrUnknownCommand = errors.New("unknown command")
 	ErrNewer          = errors.New("written by a newer version")

@@ -54,6 +54,7 @@ func (c *PushModule) apply(tx *txn) error {
 	if c.Digest.IsZero() || c.Manifest.IsZero() || c.SizeBytes <= 0 {
 		return refuse(ErrInvalid, "%s: it needs a digest, a manifest and a size", what)
 	}
+	before := tx.Used(c.Namespace)
 	next := &Module{Namespace: c.Namespace, Name: c.Name, Changed: tx.Revision}
 	if old, ok := tx.Module(c.Namespace, c.Name); ok {
 		last := old.Latest()
@@ -68,7 +69,7 @@ func (c *PushModule) apply(tx *txn) error {
 	next.Versions = append(next.Versions, ModuleVersion{Digest: c.Digest, Manifest: c.Manifest, SizeBytes: c.SizeBytes, Pushed: c.At})
 	tx.modules = tx.modules.with(Key(c.Namespace, c.Name), next)
 	tx.changed(KindModule, Key(c.Namespace, c.Name))
-	return nil
+	return tx.within(what, c.Namespace, before)
 }
 
 // DeleteModule removes one version, or the whole name when Digest is zero.

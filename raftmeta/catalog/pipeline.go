@@ -146,7 +146,7 @@ func (c *ApplyPipeline) apply(tx *txn) error {
 	if !revised && next.Desired == old.Desired && c.From == (StartFrom{}) {
 		return nil
 	}
-	return tx.putPipeline(what, next)
+	return tx.putWithin(what, next)
 }
 
 func (c *ApplyPipeline) create(tx *txn, what string) error {
@@ -168,9 +168,13 @@ func (c *ApplyPipeline) create(tx *txn, what string) error {
 	if err := p.startFrom(tx, what, c.From); err != nil {
 		return err
 	}
+	before := tx.Used(c.Namespace)
 	tx.names = tx.names.with(Key(c.Namespace, c.Name), p.UID)
 	tx.result.UID, tx.result.Number = p.UID, 1
-	return tx.putPipeline(what, p)
+	if err := tx.putPipeline(what, p); err != nil {
+		return err
+	}
+	return tx.within(what, c.Namespace, before)
 }
 
 func (c *ApplyPipeline) check(tx *txn, what string) error {
@@ -255,7 +259,7 @@ func (c *SetDesired) apply(tx *txn) error {
 		return nil
 	}
 	next.Desired = c.Desired
-	return tx.putPipeline(what, next)
+	return tx.putWithin(what, next)
 }
 
 // DeletePipeline removes a pipeline whose job does not run. Its blobs become the sweeper's.
@@ -287,6 +291,15 @@ func (s *State) need(what, uid string) (*Pipeline, string, error) {
 		return nil, "", refuse(ErrNotFound, "%s %q: it was deleted or never was", what, uid[:min(len(uid), MaxNameBytes)])
 	}
 	return p, what + " " + p.Name, nil
+}
+
+// putWithin stores what may make the pipeline need more slots.
+func (tx *txn) putWithin(what string, p *Pipeline) error {
+	before := tx.Used(p.Namespace)
+	if err := tx.putPipeline(what, p); err != nil {
+		return err
+	}
+	return tx.within(what, p.Namespace, before)
 }
 
 func (tx *txn) putPipeline(what string, p *Pipeline) error {

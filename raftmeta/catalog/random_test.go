@@ -47,7 +47,7 @@ func randomCommands(t *testing.T, seed uint64) {
 		if err != nil && next != s {
 			t.Fatalf("%s was refused and gave another state", Name(c))
 		}
-		if err != nil && !slices.ContainsFunc([]error{ErrNotFound, ErrExists, ErrConflict, ErrInUse, ErrInvalid, ErrStale, ErrUnpublished, ErrTooLarge}, func(e error) bool { return errors.Is(err, e) }) {
+		if err != nil && !slices.ContainsFunc([]error{ErrNotFound, ErrExists, ErrConflict, ErrInUse, ErrInvalid, ErrStale, ErrUnpublished, ErrTooLarge, ErrLimit}, func(e error) bool { return errors.Is(err, e) }) {
 			t.Fatalf("%s: %v wraps no sentinel", Name(c), err)
 		}
 		m.check(s, next, c, result, err)
@@ -207,7 +207,7 @@ func randomCommand(rng *rand.Rand, s *State, at int64) Command {
 		epochs = append(epochs, w.Epoch)
 	}
 	if len(pipelines) == 0 || rng.IntN(3) == 0 {
-		switch rng.IntN(16) {
+		switch rng.IntN(17) {
 		case 0:
 			return &CreateTopic{At: at, Namespace: ns, Name: name, Partitions: rng.IntN(9), Layout: LayoutFrames}
 		case 1:
@@ -226,6 +226,8 @@ func randomCommand(rng *rand.Rand, s *State, at int64) Command {
 			return &DeleteNamespace{At: at, Name: "team"}
 		case 11:
 			return &CreateToken{At: at, ID: pick("k1", "k2", "k3"), Role: Role(pick("admin", "read", "worker")), Namespace: pick("", "team"), Hash: d(), Expires: at + int64(rng.IntN(20))}
+		case 15:
+			return &SetLimits{At: at, Namespace: ns, Limits: Limits{Slots: rng.IntN(5), Pipelines: rng.IntN(4), Modules: rng.IntN(4), ModuleBytes: int64(rng.IntN(40))}}
 		case 13:
 			return &SetSecret{At: at, Namespace: ns, Name: name, Key: "k", Sealed: []byte(pick("x", "y", ""))}
 		case 14:

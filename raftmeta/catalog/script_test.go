@@ -146,6 +146,10 @@ func show(t *testing.T, s *State, kind string) string {
 		for v := range s.Tokens() {
 			list = append(list, v)
 		}
+	case "namespaces":
+		for v := range s.Namespaces() {
+			list = append(list, v)
+		}
 	case "secrets":
 		for v := range s.Secrets("") {
 			list = append(list, v)

@@ -1,0 +1,80 @@
+package catalog
+
+// Limits bound what a namespace may have; zero means no bound.
+type Limits struct {
+	Slots       int   `json:"slots,omitempty"`        // of pipelines that are to run, together
+	Pipelines   int   `json:"pipelines,omitempty"`    // running or not
+	Modules     int   `json:"modules,omitempty"`      // names
+	ModuleBytes int64 `json:"module_bytes,omitempty"` // of all versions that are kept
+}
+
+// SetLimits gives a namespace other limits. What is above them already stays; only
+// what would grow is refused.
+type SetLimits struct {
+	At        int64  `json:"at"`
+	Namespace string `json:"namespace"`
+	Limits    Limits `json:"limits"`
+}
+
+func (c *SetLimits) apply(tx *txn) error {
+	what := "limit namespace " + c.Namespace
+	n, ok := tx.Namespace(c.Namespace)
+	if !ok {
+		return refuse(ErrNotFound, "%s: there is no such namespace", what)
+	}
+	if l := c.Limits; l.Slots < 0 || l.Pipelines < 0 || l.Modules < 0 || l.ModuleBytes < 0 {
+		return refuse(ErrInvalid, "%s: a limit below zero; 0 means no limit", what)
+	}
+	if n.Limits == c.Limits {
+		return nil
+	}
+	next := *n
+	next.Limits = c.Limits
+	tx.namespaces = tx.namespaces.with(c.Namespace, &next)
+	tx.changed(KindNamespace, c.Namespace)
+	return nil
+}
+
+// Used counts what a namespace has of what its limits bound.
+func (s *State) Used(namespace string) Limits {
+	var used Limits
+	for p := range s.Pipelines(namespace) {
+		used.Pipelines++
+		if p.Desired == DesiredRunning {
+			used.Slots += p.Current.Slots()
+		}
+	}
+	for m := range s.Modules(namespace) {
+		used.Modules++
+		for _, v := range m.Versions {
+			used.ModuleBytes += v.SizeBytes
+		}
+	}
+	return used
+}
+
+// within refuses a change that makes a namespace have more than it may. It compares
+// with what there was, so that a namespace above a new limit can still shrink.
+func (tx *txn) within(what, namespace string, before Limits) error {
+	n, ok := tx.Namespace(namespace)
+	if !ok || n.Limits == (Limits{}) {
+		return nil
+	}
+	limit, now := n.Limits, tx.Used(namespace)
+	for _, l := range []struct {
+		name               string
+		limit, before, now int64
+		way                string
+	}{
+		{"slots", int64(limit.Slots), int64(before.Slots), int64(now.Slots), "stop a pipeline or lower a parallelism"},
+		{"pipelines", int64(limit.Pipelines), int64(before.Pipelines), int64(now.Pipelines), "delete one"},
+		{"modules", int64(limit.Modules), int64(before.Modules), int64(now.Modules), "delete one"},
+		{"module-bytes", limit.ModuleBytes, before.ModuleBytes, now.ModuleBytes, "delete modules that no pipeline uses"},
+	} {
+		if l.limit > 0 && l.now > l.limit && l.now > l.before {
+			return refuse(ErrLimit, "%s: namespace %s would have %d %s, and its limit is %d; %s, or have an admin raise it: weir namespace limit %s --%s %d",
+				what, namespace, l.now, l.name, l.limit, l.way, namespace, l.name, l.now)
+		}
+	}
+	return nil
+}
