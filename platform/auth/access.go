@@ -82,6 +82,8 @@ var methods = map[string]map[string]Access{
 		"CreateNamespace": {admins, Everywhere},
 		"ListNamespaces":  {readers, Filtered},
 		"DeleteNamespace": {admins, Everywhere},
+
+		"SetNamespaceLimits": {admins, Everywhere},
 	},
 	"weir.v1.SavepointService": {
 		"CreateSavepoint": {deploys, InNamespace},

@@ -353,7 +353,16 @@ func (f *fake) CreateNamespace(_ context.Context, r *connect.Request[weirv1.Crea
 }
 
 func (f *fake) ListNamespaces(context.Context, *connect.Request[weirv1.ListNamespacesRequest]) (*connect.Response[weirv1.ListNamespacesResponse], error) {
-	return connect.NewResponse(&weirv1.ListNamespacesResponse{Namespaces: []*weirv1.Namespace{{Name: "default", Topics: 3, Modules: 1, Pipelines: 1}, {Name: "team", Created: someTime}}}), nil
+	return connect.NewResponse(&weirv1.ListNamespacesResponse{Namespaces: []*weirv1.Namespace{{Name: "default", Topics: 3, Modules: 1, Pipelines: 1}, {Name: "team", Created: someTime, Pipelines: 2,
+		Limits: &weirv1.NamespaceLimits{Slots: new(uint32(8)), Pipelines: new(uint32(2)), ModuleBytes: new(uint64(200 << 20))},
+		Used:   &weirv1.NamespaceLimits{Slots: new(uint32(6)), ModuleBytes: new(uint64(3 << 19))}}}}), nil
+}
+
+func (f *fake) SetNamespaceLimits(_ context.Context, r *connect.Request[weirv1.SetNamespaceLimitsRequest]) (*connect.Response[weirv1.SetNamespaceLimitsResponse], error) {
+	if r.Msg.GetName() == "none" {
+		return nil, refuse(connect.CodeNotFound, "limit namespace none: there is no such namespace", "")
+	}
+	return connect.NewResponse(&weirv1.SetNamespaceLimitsResponse{Namespace: &weirv1.Namespace{Name: r.Msg.GetName(), Limits: r.Msg.GetLimits()}}), nil
 }
 
 func (f *fake) DeleteNamespace(_ context.Context, r *connect.Request[weirv1.DeleteNamespaceRequest]) (*connect.Response[weirv1.DeleteNamespaceResponse], error) {

@@ -13,7 +13,7 @@ func (a *app) namespaceCommand() *cobra.Command {
 	return group("namespace", "Namespaces: topics, modules and pipelines apart from others'",
 		`A namespace holds topics, modules and pipelines. Names are unique within one. The
 other commands say which by --namespace; the one named "default" is always there.`,
-		a.namespaceCreate(), a.namespaceList(), a.namespaceDelete())
+		a.namespaceCreate(), a.namespaceList(), a.namespaceLimit(), a.namespaceDelete())
 }
 
 func (a *app) namespaceCreate() *cobra.Command {
@@ -36,7 +36,9 @@ func (a *app) namespaceList() *cobra.Command {
 	var o outputFormat
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List namespaces and how much they hold",
-		Long:    "List namespaces by name, with how many topics, modules and pipelines they hold.",
+		Long: `List namespaces by name, with how many topics, modules and pipelines they hold, the
+slots of pipelines that are to run, and the bytes of modules. Where there is a limit,
+it stands behind a slash.`,
 		Example: "  weir namespace list\n  weir namespace list -o json | jq -r '.[].name'",
 		Args:    names(),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, _ []string) error {
@@ -47,9 +49,11 @@ func (a *app) namespaceList() *cobra.Command {
 			if o == formatJSON {
 				return printJSONList(a.env.Stdout, r.Msg.GetNamespaces())
 			}
-			t := newTable("NAME", ">TOPICS", ">MODULES", ">PIPELINES", "CREATED")
+			t := newTable("NAME", ">TOPICS", ">MODULES", ">PIPELINES", ">SLOTS", ">BYTES", "CREATED")
 			for _, n := range r.Msg.GetNamespaces() {
-				t.row(n.GetName(), fmt.Sprint(n.GetTopics()), fmt.Sprint(n.GetModules()), fmt.Sprint(n.GetPipelines()), moment(n.GetCreated()))
+				used, limit := n.GetUsed(), n.GetLimits()
+				t.row(n.GetName(), fmt.Sprint(n.GetTopics()), ofLimit(n.GetModules(), limit.GetModules(), count), ofLimit(n.GetPipelines(), limit.GetPipelines(), count),
+					ofLimit(used.GetSlots(), limit.GetSlots(), count), ofLimit(used.GetModuleBytes(), limit.GetModuleBytes(), size), moment(n.GetCreated()))
 			}
 			return t.print(a.env.Stdout, a.out())
 		}),

@@ -55,6 +55,7 @@ var codes = []struct {
 	{catalog.ErrStale, connect.CodeAborted},
 	{catalog.ErrConflict, connect.CodeAborted},
 	{catalog.ErrTooLarge, connect.CodeResourceExhausted},
+	{catalog.ErrLimit, connect.CodeResourceExhausted},
 	{catalog.ErrInvalid, connect.CodeInvalidArgument},
 	{jetstream.ErrTopicExists, connect.CodeAlreadyExists},
 	{jetstream.ErrNoTopic, connect.CodeFailedPrecondition},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"time"
 
 	"connectrpc.com/connect"
@@ -28,6 +29,10 @@ func (h *systemHandler) ListNamespaces(ctx context.Context, r *connect.Request[w
 
 func (h *systemHandler) DeleteNamespace(ctx context.Context, r *connect.Request[weirv1.DeleteNamespaceRequest]) (*connect.Response[weirv1.DeleteNamespaceResponse], error) {
 	return unary(ctx, r, h.deleteNamespace)
+}
+
+func (h *systemHandler) SetNamespaceLimits(ctx context.Context, r *connect.Request[weirv1.SetNamespaceLimitsRequest]) (*connect.Response[weirv1.SetNamespaceLimitsResponse], error) {
+	return unary(ctx, r, h.setNamespaceLimits)
 }
 
 func (h *systemHandler) createNamespace(ctx context.Context, r *weirv1.CreateNamespaceRequest) (*weirv1.CreateNamespaceResponse, error) {
@@ -67,8 +72,40 @@ func (h *systemHandler) deleteNamespace(ctx context.Context, r *weirv1.DeleteNam
 	return &weirv1.DeleteNamespaceResponse{}, nil
 }
 
+func (h *systemHandler) setNamespaceLimits(ctx context.Context, r *weirv1.SetNamespaceLimitsRequest) (*weirv1.SetNamespaceLimitsResponse, error) {
+	c := &catalog.SetLimits{At: time.Now().UnixMicro(), Namespace: r.GetName()}
+	if l := r.GetLimits(); l != nil {
+		if l.GetModuleBytes() > math.MaxInt64 {
+			return nil, fmt.Errorf("limit namespace %s: %d bytes are more than any limit: %w", r.GetName(), l.GetModuleBytes(), catalog.ErrInvalid)
+		}
+		c.Limits = catalog.LimitChange{Slots: as[int](l.Slots), Pipelines: as[int](l.Pipelines), Modules: as[int](l.Modules), ModuleBytes: as[int64](l.ModuleBytes)}
+	}
+	if _, err := h.deps.Node.Propose(ctx, c); err != nil {
+		return nil, err
+	}
+	state := h.deps.Node.View()
+	n, ok := state.Namespace(r.GetName())
+	if !ok {
+		return nil, fmt.Errorf("limit namespace %s: it was deleted meanwhile: %w", r.GetName(), catalog.ErrConflict)
+	}
+	return &weirv1.SetNamespaceLimitsResponse{Namespace: namespaceMessage(state, n)}, nil
+}
+
+// as gives a number another type, and nil for nil.
+func as[To, From int | int64 | uint32 | uint64](n *From) *To {
+	if n == nil {
+		return nil
+	}
+	return new(To(*n))
+}
+
+func limitsMessage(l catalog.Limits) *weirv1.NamespaceLimits {
+	return &weirv1.NamespaceLimits{Slots: as[uint32](&l.Slots), Pipelines: as[uint32](&l.Pipelines), Modules: as[uint32](&l.Modules), ModuleBytes: as[uint64](&l.ModuleBytes)}
+}
+
 func namespaceMessage(state *catalog.State, n *catalog.Namespace) *weirv1.Namespace {
-	out := &weirv1.Namespace{Name: n.Name, Topics: length(state.Topics(n.Name)), Modules: length(state.Modules(n.Name)), Pipelines: length(state.Pipelines(n.Name))}
+	out := &weirv1.Namespace{Name: n.Name, Topics: length(state.Topics(n.Name)), Modules: length(state.Modules(n.Name)), Pipelines: length(state.Pipelines(n.Name)),
+		Limits: limitsMessage(n.Limits), Used: limitsMessage(state.Used(n.Name))}
 	if n.Created > 0 {
 		out.Created = timestamppb.New(time.UnixMicro(n.Created))
 	}

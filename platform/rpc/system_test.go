@@ -17,6 +17,7 @@ import (
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	"github.com/weirstream/weir/platform/connector/jetstream"
 	"github.com/weirstream/weir/platform/rpc"
+	"github.com/weirstream/weir/raftmeta/catalog"
 )
 
 // trusting is a client of the test server, over HTTP/2.
@@ -121,6 +122,28 @@ func TestModulesAreKeptByDigestAndBadOnesRefused(t *testing.T) {
 	call(t, w.module.DeleteModule, &weirv1.DeleteModuleRequest{Name: "count_sum"})
 	if list := call(t, w.module.ListModules, &weirv1.ListModulesRequest{}).GetModules(); len(list) != 0 {
 		t.Fatalf("list %v", list)
+	}
+}
+
+func TestANamespaceIsHeldToItsLimits(t *testing.T) {
+	w := newWorld(t)
+	call(t, w.system.CreateNamespace, &weirv1.CreateNamespaceRequest{Name: "team"})
+	refused(t, connect.CodeNotFound, w.system.SetNamespaceLimits, &weirv1.SetNamespaceLimitsRequest{Name: "none"})
+	call(t, w.system.SetNamespaceLimits, &weirv1.SetNamespaceLimitsRequest{Name: "team", Limits: &weirv1.NamespaceLimits{Modules: new(uint32(1)), Slots: new(uint32(7))}})
+	n := call(t, w.system.SetNamespaceLimits, &weirv1.SetNamespaceLimitsRequest{Name: "team", Limits: &weirv1.NamespaceLimits{ModuleBytes: new(uint64(100))}}).GetNamespace()
+	if l, used := n.GetLimits(), n.GetUsed(); l.GetModules() != 1 || l.GetSlots() != 7 || l.GetModuleBytes() != 100 || l.GetPipelines() != 0 || used.GetModules() != 0 || used.GetModuleBytes() != 0 {
+		t.Errorf("limits %v, used %v", l, used)
+	}
+	push := &catalog.PushModule{At: 1, Namespace: "team", Name: "flights", Digest: catalog.Digest{1}, Manifest: catalog.Digest{2}, SizeBytes: 101}
+	if err := propose(t, w, push); !errors.Is(err, catalog.ErrLimit) {
+		t.Errorf("a module above the limit of bytes: %v", err)
+	}
+	push.SizeBytes = 100
+	must(t, propose(t, w, push))
+	for _, n := range call(t, w.system.ListNamespaces, &weirv1.ListNamespacesRequest{}).GetNamespaces() {
+		if n.GetName() == "team" && (n.GetUsed().GetModules() != 1 || n.GetUsed().GetModuleBytes() != 100) {
+			t.Errorf("used: %v", n.GetUsed())
+		}
 	}
 }
 

@@ -8,12 +8,20 @@ type Limits struct {
 	ModuleBytes int64 `json:"module_bytes,omitempty"` // of all versions that are kept
 }
 
-// SetLimits gives a namespace other limits. What is above them already stays; only
+// LimitChange names the limits that change: nil leaves one as it is, zero takes it away.
+type LimitChange struct {
+	Slots       *int   `json:"slots,omitempty"`
+	Pipelines   *int   `json:"pipelines,omitempty"`
+	Modules     *int   `json:"modules,omitempty"`
+	ModuleBytes *int64 `json:"module_bytes,omitempty"`
+}
+
+// SetLimits changes limits of a namespace. What is above them already stays; only
 // what would grow is refused.
 type SetLimits struct {
-	At        int64  `json:"at"`
-	Namespace string `json:"namespace"`
-	Limits    Limits `json:"limits"`
+	At        int64       `json:"at"`
+	Namespace string      `json:"namespace"`
+	Limits    LimitChange `json:"limits"`
 }
 
 func (c *SetLimits) apply(tx *txn) error {
@@ -22,17 +30,26 @@ func (c *SetLimits) apply(tx *txn) error {
 	if !ok {
 		return refuse(ErrNotFound, "%s: there is no such namespace", what)
 	}
-	if l := c.Limits; l.Slots < 0 || l.Pipelines < 0 || l.Modules < 0 || l.ModuleBytes < 0 {
+	next := *n
+	change(&next.Limits.Slots, c.Limits.Slots)
+	change(&next.Limits.Pipelines, c.Limits.Pipelines)
+	change(&next.Limits.Modules, c.Limits.Modules)
+	change(&next.Limits.ModuleBytes, c.Limits.ModuleBytes)
+	if l := next.Limits; l.Slots < 0 || l.Pipelines < 0 || l.Modules < 0 || l.ModuleBytes < 0 {
 		return refuse(ErrInvalid, "%s: a limit below zero; 0 means no limit", what)
 	}
-	if n.Limits == c.Limits {
+	if n.Limits == next.Limits {
 		return nil
 	}
-	next := *n
-	next.Limits = c.Limits
 	tx.namespaces = tx.namespaces.with(c.Namespace, &next)
 	tx.changed(KindNamespace, c.Namespace)
 	return nil
+}
+
+func change[T any](limit, to *T) {
+	if to != nil {
+		*limit = *to
+	}
 }
 
 // Used counts what a namespace has of what its limits bound.
@@ -69,7 +86,7 @@ func (tx *txn) within(what, namespace string, before Limits) error {
 		{"slots", int64(limit.Slots), int64(before.Slots), int64(now.Slots), "stop a pipeline or lower a parallelism"},
 		{"pipelines", int64(limit.Pipelines), int64(before.Pipelines), int64(now.Pipelines), "delete one"},
 		{"modules", int64(limit.Modules), int64(before.Modules), int64(now.Modules), "delete one"},
-		{"module-bytes", limit.ModuleBytes, before.ModuleBytes, now.ModuleBytes, "delete modules that no pipeline uses"},
+		{"bytes", limit.ModuleBytes, before.ModuleBytes, now.ModuleBytes, "delete modules that no pipeline uses"},
 	} {
 		if l.limit > 0 && l.now > l.limit && l.now > l.before {
 			return refuse(ErrLimit, "%s: namespace %s would have %d %s, and its limit is %d; %s, or have an admin raise it: weir namespace limit %s --%s %d",

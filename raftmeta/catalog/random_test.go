@@ -227,7 +227,7 @@ func randomCommand(rng *rand.Rand, s *State, at int64) Command {
 		case 11:
 			return &CreateToken{At: at, ID: pick("k1", "k2", "k3"), Role: Role(pick("admin", "read", "worker")), Namespace: pick("", "team"), Hash: d(), Expires: at + int64(rng.IntN(20))}
 		case 15:
-			return &SetLimits{At: at, Namespace: ns, Limits: Limits{Slots: rng.IntN(5), Pipelines: rng.IntN(4), Modules: rng.IntN(4), ModuleBytes: int64(rng.IntN(40))}}
+			return &SetLimits{At: at, Namespace: ns, Limits: LimitChange{Slots: new(rng.IntN(5)), Pipelines: new(rng.IntN(4)), Modules: new(rng.IntN(4)), ModuleBytes: new(int64(rng.IntN(40)))}}
 		case 13:
 			return &SetSecret{At: at, Namespace: ns, Name: name, Key: "k", Sealed: []byte(pick("x", "y", ""))}
 		case 14:

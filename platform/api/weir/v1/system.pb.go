@@ -71,7 +71,7 @@ func (x Finding_Severity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Finding_Severity.Descriptor instead.
 func (Finding_Severity) EnumDescriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{10, 0}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{13, 0}
 }
 
 // Namespace holds topics, modules and pipelines apart from those of others.
@@ -82,6 +82,8 @@ type Namespace struct {
 	Topics        uint32                 `protobuf:"varint,3,opt,name=topics,proto3" json:"topics,omitempty"`
 	Modules       uint32                 `protobuf:"varint,4,opt,name=modules,proto3" json:"modules,omitempty"`
 	Pipelines     uint32                 `protobuf:"varint,5,opt,name=pipelines,proto3" json:"pipelines,omitempty"`
+	Limits        *NamespaceLimits       `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"` // 0 or unset: no limit
+	Used          *NamespaceLimits       `protobuf:"bytes,7,opt,name=used,proto3" json:"used,omitempty"`     // of what limits bound
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -151,6 +153,184 @@ func (x *Namespace) GetPipelines() uint32 {
 	return 0
 }
 
+func (x *Namespace) GetLimits() *NamespaceLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Namespace) GetUsed() *NamespaceLimits {
+	if x != nil {
+		return x.Used
+	}
+	return nil
+}
+
+type NamespaceLimits struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Slots         *uint32                `protobuf:"varint,1,opt,name=slots,proto3,oneof" json:"slots,omitempty"`                                // of pipelines that are to run, together
+	Pipelines     *uint32                `protobuf:"varint,2,opt,name=pipelines,proto3,oneof" json:"pipelines,omitempty"`                        // running or not
+	Modules       *uint32                `protobuf:"varint,3,opt,name=modules,proto3,oneof" json:"modules,omitempty"`                            // names
+	ModuleBytes   *uint64                `protobuf:"varint,4,opt,name=module_bytes,json=moduleBytes,proto3,oneof" json:"module_bytes,omitempty"` // of all versions that are kept
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NamespaceLimits) Reset() {
+	*x = NamespaceLimits{}
+	mi := &file_weir_v1_system_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NamespaceLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NamespaceLimits) ProtoMessage() {}
+
+func (x *NamespaceLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_system_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NamespaceLimits.ProtoReflect.Descriptor instead.
+func (*NamespaceLimits) Descriptor() ([]byte, []int) {
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *NamespaceLimits) GetSlots() uint32 {
+	if x != nil && x.Slots != nil {
+		return *x.Slots
+	}
+	return 0
+}
+
+func (x *NamespaceLimits) GetPipelines() uint32 {
+	if x != nil && x.Pipelines != nil {
+		return *x.Pipelines
+	}
+	return 0
+}
+
+func (x *NamespaceLimits) GetModules() uint32 {
+	if x != nil && x.Modules != nil {
+		return *x.Modules
+	}
+	return 0
+}
+
+func (x *NamespaceLimits) GetModuleBytes() uint64 {
+	if x != nil && x.ModuleBytes != nil {
+		return *x.ModuleBytes
+	}
+	return 0
+}
+
+type SetNamespaceLimitsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Limits        *NamespaceLimits       `protobuf:"bytes,2,opt,name=limits,proto3" json:"limits,omitempty"` // what is unset stays as it is; 0 takes a limit away
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetNamespaceLimitsRequest) Reset() {
+	*x = SetNamespaceLimitsRequest{}
+	mi := &file_weir_v1_system_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetNamespaceLimitsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetNamespaceLimitsRequest) ProtoMessage() {}
+
+func (x *SetNamespaceLimitsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_system_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetNamespaceLimitsRequest.ProtoReflect.Descriptor instead.
+func (*SetNamespaceLimitsRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SetNamespaceLimitsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetNamespaceLimitsRequest) GetLimits() *NamespaceLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+type SetNamespaceLimitsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     *Namespace             `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetNamespaceLimitsResponse) Reset() {
+	*x = SetNamespaceLimitsResponse{}
+	mi := &file_weir_v1_system_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetNamespaceLimitsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetNamespaceLimitsResponse) ProtoMessage() {}
+
+func (x *SetNamespaceLimitsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_system_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetNamespaceLimitsResponse.ProtoReflect.Descriptor instead.
+func (*SetNamespaceLimitsResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SetNamespaceLimitsResponse) GetNamespace() *Namespace {
+	if x != nil {
+		return x.Namespace
+	}
+	return nil
+}
+
 type CreateNamespaceRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -160,7 +340,7 @@ type CreateNamespaceRequest struct {
 
 func (x *CreateNamespaceRequest) Reset() {
 	*x = CreateNamespaceRequest{}
-	mi := &file_weir_v1_system_proto_msgTypes[1]
+	mi := &file_weir_v1_system_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -172,7 +352,7 @@ func (x *CreateNamespaceRequest) String() string {
 func (*CreateNamespaceRequest) ProtoMessage() {}
 
 func (x *CreateNamespaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[1]
+	mi := &file_weir_v1_system_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -185,7 +365,7 @@ func (x *CreateNamespaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateNamespaceRequest.ProtoReflect.Descriptor instead.
 func (*CreateNamespaceRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{1}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateNamespaceRequest) GetName() string {
@@ -204,7 +384,7 @@ type CreateNamespaceResponse struct {
 
 func (x *CreateNamespaceResponse) Reset() {
 	*x = CreateNamespaceResponse{}
-	mi := &file_weir_v1_system_proto_msgTypes[2]
+	mi := &file_weir_v1_system_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -216,7 +396,7 @@ func (x *CreateNamespaceResponse) String() string {
 func (*CreateNamespaceResponse) ProtoMessage() {}
 
 func (x *CreateNamespaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[2]
+	mi := &file_weir_v1_system_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -229,7 +409,7 @@ func (x *CreateNamespaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateNamespaceResponse.ProtoReflect.Descriptor instead.
 func (*CreateNamespaceResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{2}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateNamespaceResponse) GetNamespace() *Namespace {
@@ -247,7 +427,7 @@ type ListNamespacesRequest struct {
 
 func (x *ListNamespacesRequest) Reset() {
 	*x = ListNamespacesRequest{}
-	mi := &file_weir_v1_system_proto_msgTypes[3]
+	mi := &file_weir_v1_system_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -259,7 +439,7 @@ func (x *ListNamespacesRequest) String() string {
 func (*ListNamespacesRequest) ProtoMessage() {}
 
 func (x *ListNamespacesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[3]
+	mi := &file_weir_v1_system_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -272,7 +452,7 @@ func (x *ListNamespacesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNamespacesRequest.ProtoReflect.Descriptor instead.
 func (*ListNamespacesRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{3}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{6}
 }
 
 type ListNamespacesResponse struct {
@@ -284,7 +464,7 @@ type ListNamespacesResponse struct {
 
 func (x *ListNamespacesResponse) Reset() {
 	*x = ListNamespacesResponse{}
-	mi := &file_weir_v1_system_proto_msgTypes[4]
+	mi := &file_weir_v1_system_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -296,7 +476,7 @@ func (x *ListNamespacesResponse) String() string {
 func (*ListNamespacesResponse) ProtoMessage() {}
 
 func (x *ListNamespacesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[4]
+	mi := &file_weir_v1_system_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -309,7 +489,7 @@ func (x *ListNamespacesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNamespacesResponse.ProtoReflect.Descriptor instead.
 func (*ListNamespacesResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{4}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListNamespacesResponse) GetNamespaces() []*Namespace {
@@ -328,7 +508,7 @@ type DeleteNamespaceRequest struct {
 
 func (x *DeleteNamespaceRequest) Reset() {
 	*x = DeleteNamespaceRequest{}
-	mi := &file_weir_v1_system_proto_msgTypes[5]
+	mi := &file_weir_v1_system_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -340,7 +520,7 @@ func (x *DeleteNamespaceRequest) String() string {
 func (*DeleteNamespaceRequest) ProtoMessage() {}
 
 func (x *DeleteNamespaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[5]
+	mi := &file_weir_v1_system_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -353,7 +533,7 @@ func (x *DeleteNamespaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNamespaceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteNamespaceRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{5}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeleteNamespaceRequest) GetName() string {
@@ -371,7 +551,7 @@ type DeleteNamespaceResponse struct {
 
 func (x *DeleteNamespaceResponse) Reset() {
 	*x = DeleteNamespaceResponse{}
-	mi := &file_weir_v1_system_proto_msgTypes[6]
+	mi := &file_weir_v1_system_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -383,7 +563,7 @@ func (x *DeleteNamespaceResponse) String() string {
 func (*DeleteNamespaceResponse) ProtoMessage() {}
 
 func (x *DeleteNamespaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[6]
+	mi := &file_weir_v1_system_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -396,7 +576,7 @@ func (x *DeleteNamespaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNamespaceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteNamespaceResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{6}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{9}
 }
 
 type GetVersionRequest struct {
@@ -407,7 +587,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_weir_v1_system_proto_msgTypes[7]
+	mi := &file_weir_v1_system_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -419,7 +599,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[7]
+	mi := &file_weir_v1_system_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -432,7 +612,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{10}
 }
 
 type GetVersionResponse struct {
@@ -448,7 +628,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_weir_v1_system_proto_msgTypes[8]
+	mi := &file_weir_v1_system_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -460,7 +640,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[8]
+	mi := &file_weir_v1_system_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -473,7 +653,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{8}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -519,7 +699,7 @@ type DoctorRequest struct {
 
 func (x *DoctorRequest) Reset() {
 	*x = DoctorRequest{}
-	mi := &file_weir_v1_system_proto_msgTypes[9]
+	mi := &file_weir_v1_system_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -531,7 +711,7 @@ func (x *DoctorRequest) String() string {
 func (*DoctorRequest) ProtoMessage() {}
 
 func (x *DoctorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[9]
+	mi := &file_weir_v1_system_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -544,7 +724,7 @@ func (x *DoctorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoctorRequest.ProtoReflect.Descriptor instead.
 func (*DoctorRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{12}
 }
 
 type Finding struct {
@@ -559,7 +739,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_weir_v1_system_proto_msgTypes[10]
+	mi := &file_weir_v1_system_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -571,7 +751,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[10]
+	mi := &file_weir_v1_system_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -584,7 +764,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Finding) GetSeverity() Finding_Severity {
@@ -624,7 +804,7 @@ type DoctorResponse struct {
 
 func (x *DoctorResponse) Reset() {
 	*x = DoctorResponse{}
-	mi := &file_weir_v1_system_proto_msgTypes[11]
+	mi := &file_weir_v1_system_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +816,7 @@ func (x *DoctorResponse) String() string {
 func (*DoctorResponse) ProtoMessage() {}
 
 func (x *DoctorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_system_proto_msgTypes[11]
+	mi := &file_weir_v1_system_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +829,7 @@ func (x *DoctorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoctorResponse.ProtoReflect.Descriptor instead.
 func (*DoctorResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_system_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_system_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DoctorResponse) GetFindings() []*Finding {
@@ -663,13 +843,31 @@ var File_weir_v1_system_proto protoreflect.FileDescriptor
 
 const file_weir_v1_system_proto_rawDesc = "" +
 	"\n" +
-	"\x14weir/v1/system.proto\x12\aweir.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x01\n" +
+	"\x14weir/v1/system.proto\x12\aweir.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x02\n" +
 	"\tNamespace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
 	"\acreated\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12\x16\n" +
 	"\x06topics\x18\x03 \x01(\rR\x06topics\x12\x18\n" +
 	"\amodules\x18\x04 \x01(\rR\amodules\x12\x1c\n" +
-	"\tpipelines\x18\x05 \x01(\rR\tpipelines\",\n" +
+	"\tpipelines\x18\x05 \x01(\rR\tpipelines\x120\n" +
+	"\x06limits\x18\x06 \x01(\v2\x18.weir.v1.NamespaceLimitsR\x06limits\x12,\n" +
+	"\x04used\x18\a \x01(\v2\x18.weir.v1.NamespaceLimitsR\x04used\"\xcb\x01\n" +
+	"\x0fNamespaceLimits\x12\x19\n" +
+	"\x05slots\x18\x01 \x01(\rH\x00R\x05slots\x88\x01\x01\x12!\n" +
+	"\tpipelines\x18\x02 \x01(\rH\x01R\tpipelines\x88\x01\x01\x12\x1d\n" +
+	"\amodules\x18\x03 \x01(\rH\x02R\amodules\x88\x01\x01\x12&\n" +
+	"\fmodule_bytes\x18\x04 \x01(\x04H\x03R\vmoduleBytes\x88\x01\x01B\b\n" +
+	"\x06_slotsB\f\n" +
+	"\n" +
+	"_pipelinesB\n" +
+	"\n" +
+	"\b_modulesB\x0f\n" +
+	"\r_module_bytes\"a\n" +
+	"\x19SetNamespaceLimitsRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
+	"\x06limits\x18\x02 \x01(\v2\x18.weir.v1.NamespaceLimitsR\x06limits\"N\n" +
+	"\x1aSetNamespaceLimitsResponse\x120\n" +
+	"\tnamespace\x18\x01 \x01(\v2\x12.weir.v1.NamespaceR\tnamespace\",\n" +
 	"\x16CreateNamespaceRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"K\n" +
 	"\x17CreateNamespaceResponse\x120\n" +
@@ -703,14 +901,15 @@ const file_weir_v1_system_proto_rawDesc = "" +
 	"\x10SEVERITY_WARNING\x10\x02\x12\x12\n" +
 	"\x0eSEVERITY_ERROR\x10\x03\">\n" +
 	"\x0eDoctorResponse\x12,\n" +
-	"\bfindings\x18\x01 \x03(\v2\x10.weir.v1.FindingR\bfindings2\x9a\x03\n" +
+	"\bfindings\x18\x01 \x03(\v2\x10.weir.v1.FindingR\bfindings2\xf9\x03\n" +
 	"\rSystemService\x12J\n" +
 	"\n" +
 	"GetVersion\x12\x1a.weir.v1.GetVersionRequest\x1a\x1b.weir.v1.GetVersionResponse\"\x03\x90\x02\x01\x129\n" +
 	"\x06Doctor\x12\x16.weir.v1.DoctorRequest\x1a\x17.weir.v1.DoctorResponse\x12T\n" +
 	"\x0fCreateNamespace\x12\x1f.weir.v1.CreateNamespaceRequest\x1a .weir.v1.CreateNamespaceResponse\x12V\n" +
 	"\x0eListNamespaces\x12\x1e.weir.v1.ListNamespacesRequest\x1a\x1f.weir.v1.ListNamespacesResponse\"\x03\x90\x02\x01\x12T\n" +
-	"\x0fDeleteNamespace\x12\x1f.weir.v1.DeleteNamespaceRequest\x1a .weir.v1.DeleteNamespaceResponseB8Z6github.com/weirstream/weir/platform/api/weir/v1;weirv1b\x06proto3"
+	"\x0fDeleteNamespace\x12\x1f.weir.v1.DeleteNamespaceRequest\x1a .weir.v1.DeleteNamespaceResponse\x12]\n" +
+	"\x12SetNamespaceLimits\x12\".weir.v1.SetNamespaceLimitsRequest\x1a#.weir.v1.SetNamespaceLimitsResponseB8Z6github.com/weirstream/weir/platform/api/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_system_proto_rawDescOnce sync.Once
@@ -725,44 +924,53 @@ func file_weir_v1_system_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_system_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weir_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_weir_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_weir_v1_system_proto_goTypes = []any{
-	(Finding_Severity)(0),           // 0: weir.v1.Finding.Severity
-	(*Namespace)(nil),               // 1: weir.v1.Namespace
-	(*CreateNamespaceRequest)(nil),  // 2: weir.v1.CreateNamespaceRequest
-	(*CreateNamespaceResponse)(nil), // 3: weir.v1.CreateNamespaceResponse
-	(*ListNamespacesRequest)(nil),   // 4: weir.v1.ListNamespacesRequest
-	(*ListNamespacesResponse)(nil),  // 5: weir.v1.ListNamespacesResponse
-	(*DeleteNamespaceRequest)(nil),  // 6: weir.v1.DeleteNamespaceRequest
-	(*DeleteNamespaceResponse)(nil), // 7: weir.v1.DeleteNamespaceResponse
-	(*GetVersionRequest)(nil),       // 8: weir.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),      // 9: weir.v1.GetVersionResponse
-	(*DoctorRequest)(nil),           // 10: weir.v1.DoctorRequest
-	(*Finding)(nil),                 // 11: weir.v1.Finding
-	(*DoctorResponse)(nil),          // 12: weir.v1.DoctorResponse
-	(*timestamppb.Timestamp)(nil),   // 13: google.protobuf.Timestamp
+	(Finding_Severity)(0),              // 0: weir.v1.Finding.Severity
+	(*Namespace)(nil),                  // 1: weir.v1.Namespace
+	(*NamespaceLimits)(nil),            // 2: weir.v1.NamespaceLimits
+	(*SetNamespaceLimitsRequest)(nil),  // 3: weir.v1.SetNamespaceLimitsRequest
+	(*SetNamespaceLimitsResponse)(nil), // 4: weir.v1.SetNamespaceLimitsResponse
+	(*CreateNamespaceRequest)(nil),     // 5: weir.v1.CreateNamespaceRequest
+	(*CreateNamespaceResponse)(nil),    // 6: weir.v1.CreateNamespaceResponse
+	(*ListNamespacesRequest)(nil),      // 7: weir.v1.ListNamespacesRequest
+	(*ListNamespacesResponse)(nil),     // 8: weir.v1.ListNamespacesResponse
+	(*DeleteNamespaceRequest)(nil),     // 9: weir.v1.DeleteNamespaceRequest
+	(*DeleteNamespaceResponse)(nil),    // 10: weir.v1.DeleteNamespaceResponse
+	(*GetVersionRequest)(nil),          // 11: weir.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),         // 12: weir.v1.GetVersionResponse
+	(*DoctorRequest)(nil),              // 13: weir.v1.DoctorRequest
+	(*Finding)(nil),                    // 14: weir.v1.Finding
+	(*DoctorResponse)(nil),             // 15: weir.v1.DoctorResponse
+	(*timestamppb.Timestamp)(nil),      // 16: google.protobuf.Timestamp
 }
 var file_weir_v1_system_proto_depIdxs = []int32{
-	13, // 0: weir.v1.Namespace.created:type_name -> google.protobuf.Timestamp
-	1,  // 1: weir.v1.CreateNamespaceResponse.namespace:type_name -> weir.v1.Namespace
-	1,  // 2: weir.v1.ListNamespacesResponse.namespaces:type_name -> weir.v1.Namespace
-	0,  // 3: weir.v1.Finding.severity:type_name -> weir.v1.Finding.Severity
-	11, // 4: weir.v1.DoctorResponse.findings:type_name -> weir.v1.Finding
-	8,  // 5: weir.v1.SystemService.GetVersion:input_type -> weir.v1.GetVersionRequest
-	10, // 6: weir.v1.SystemService.Doctor:input_type -> weir.v1.DoctorRequest
-	2,  // 7: weir.v1.SystemService.CreateNamespace:input_type -> weir.v1.CreateNamespaceRequest
-	4,  // 8: weir.v1.SystemService.ListNamespaces:input_type -> weir.v1.ListNamespacesRequest
-	6,  // 9: weir.v1.SystemService.DeleteNamespace:input_type -> weir.v1.DeleteNamespaceRequest
-	9,  // 10: weir.v1.SystemService.GetVersion:output_type -> weir.v1.GetVersionResponse
-	12, // 11: weir.v1.SystemService.Doctor:output_type -> weir.v1.DoctorResponse
-	3,  // 12: weir.v1.SystemService.CreateNamespace:output_type -> weir.v1.CreateNamespaceResponse
-	5,  // 13: weir.v1.SystemService.ListNamespaces:output_type -> weir.v1.ListNamespacesResponse
-	7,  // 14: weir.v1.SystemService.DeleteNamespace:output_type -> weir.v1.DeleteNamespaceResponse
-	10, // [10:15] is the sub-list for method output_type
-	5,  // [5:10] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	16, // 0: weir.v1.Namespace.created:type_name -> google.protobuf.Timestamp
+	2,  // 1: weir.v1.Namespace.limits:type_name -> weir.v1.NamespaceLimits
+	2,  // 2: weir.v1.Namespace.used:type_name -> weir.v1.NamespaceLimits
+	2,  // 3: weir.v1.SetNamespaceLimitsRequest.limits:type_name -> weir.v1.NamespaceLimits
+	1,  // 4: weir.v1.SetNamespaceLimitsResponse.namespace:type_name -> weir.v1.Namespace
+	1,  // 5: weir.v1.CreateNamespaceResponse.namespace:type_name -> weir.v1.Namespace
+	1,  // 6: weir.v1.ListNamespacesResponse.namespaces:type_name -> weir.v1.Namespace
+	0,  // 7: weir.v1.Finding.severity:type_name -> weir.v1.Finding.Severity
+	14, // 8: weir.v1.DoctorResponse.findings:type_name -> weir.v1.Finding
+	11, // 9: weir.v1.SystemService.GetVersion:input_type -> weir.v1.GetVersionRequest
+	13, // 10: weir.v1.SystemService.Doctor:input_type -> weir.v1.DoctorRequest
+	5,  // 11: weir.v1.SystemService.CreateNamespace:input_type -> weir.v1.CreateNamespaceRequest
+	7,  // 12: weir.v1.SystemService.ListNamespaces:input_type -> weir.v1.ListNamespacesRequest
+	9,  // 13: weir.v1.SystemService.DeleteNamespace:input_type -> weir.v1.DeleteNamespaceRequest
+	3,  // 14: weir.v1.SystemService.SetNamespaceLimits:input_type -> weir.v1.SetNamespaceLimitsRequest
+	12, // 15: weir.v1.SystemService.GetVersion:output_type -> weir.v1.GetVersionResponse
+	15, // 16: weir.v1.SystemService.Doctor:output_type -> weir.v1.DoctorResponse
+	6,  // 17: weir.v1.SystemService.CreateNamespace:output_type -> weir.v1.CreateNamespaceResponse
+	8,  // 18: weir.v1.SystemService.ListNamespaces:output_type -> weir.v1.ListNamespacesResponse
+	10, // 19: weir.v1.SystemService.DeleteNamespace:output_type -> weir.v1.DeleteNamespaceResponse
+	4,  // 20: weir.v1.SystemService.SetNamespaceLimits:output_type -> weir.v1.SetNamespaceLimitsResponse
+	15, // [15:21] is the sub-list for method output_type
+	9,  // [9:15] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_system_proto_init() }
@@ -770,13 +978,14 @@ func file_weir_v1_system_proto_init() {
 	if File_weir_v1_system_proto != nil {
 		return
 	}
+	file_weir_v1_system_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_system_proto_rawDesc), len(file_weir_v1_system_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

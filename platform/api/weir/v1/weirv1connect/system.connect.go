@@ -47,6 +47,9 @@ const (
 	// SystemServiceDeleteNamespaceProcedure is the fully-qualified name of the SystemService's
 	// DeleteNamespace RPC.
 	SystemServiceDeleteNamespaceProcedure = "/weir.v1.SystemService/DeleteNamespace"
+	// SystemServiceSetNamespaceLimitsProcedure is the fully-qualified name of the SystemService's
+	// SetNamespaceLimits RPC.
+	SystemServiceSetNamespaceLimitsProcedure = "/weir.v1.SystemService/SetNamespaceLimits"
 )
 
 // SystemServiceClient is a client for the weir.v1.SystemService service.
@@ -58,6 +61,9 @@ type SystemServiceClient interface {
 	ListNamespaces(context.Context, *connect.Request[v1.ListNamespacesRequest]) (*connect.Response[v1.ListNamespacesResponse], error)
 	// DeleteNamespace removes an empty namespace.
 	DeleteNamespace(context.Context, *connect.Request[v1.DeleteNamespaceRequest]) (*connect.Response[v1.DeleteNamespaceResponse], error)
+	// SetNamespaceLimits changes what a namespace may have. What it has already stays;
+	// what would grow beyond a limit is refused with RESOURCE_EXHAUSTED.
+	SetNamespaceLimits(context.Context, *connect.Request[v1.SetNamespaceLimitsRequest]) (*connect.Response[v1.SetNamespaceLimitsResponse], error)
 }
 
 // NewSystemServiceClient constructs a client for the weir.v1.SystemService service. By default, it
@@ -103,16 +109,23 @@ func NewSystemServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(systemServiceMethods.ByName("DeleteNamespace")),
 			connect.WithClientOptions(opts...),
 		),
+		setNamespaceLimits: connect.NewClient[v1.SetNamespaceLimitsRequest, v1.SetNamespaceLimitsResponse](
+			httpClient,
+			baseURL+SystemServiceSetNamespaceLimitsProcedure,
+			connect.WithSchema(systemServiceMethods.ByName("SetNamespaceLimits")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // systemServiceClient implements SystemServiceClient.
 type systemServiceClient struct {
-	getVersion      *connect.Client[v1.GetVersionRequest, v1.GetVersionResponse]
-	doctor          *connect.Client[v1.DoctorRequest, v1.DoctorResponse]
-	createNamespace *connect.Client[v1.CreateNamespaceRequest, v1.CreateNamespaceResponse]
-	listNamespaces  *connect.Client[v1.ListNamespacesRequest, v1.ListNamespacesResponse]
-	deleteNamespace *connect.Client[v1.DeleteNamespaceRequest, v1.DeleteNamespaceResponse]
+	getVersion         *connect.Client[v1.GetVersionRequest, v1.GetVersionResponse]
+	doctor             *connect.Client[v1.DoctorRequest, v1.DoctorResponse]
+	createNamespace    *connect.Client[v1.CreateNamespaceRequest, v1.CreateNamespaceResponse]
+	listNamespaces     *connect.Client[v1.ListNamespacesRequest, v1.ListNamespacesResponse]
+	deleteNamespace    *connect.Client[v1.DeleteNamespaceRequest, v1.DeleteNamespaceResponse]
+	setNamespaceLimits *connect.Client[v1.SetNamespaceLimitsRequest, v1.SetNamespaceLimitsResponse]
 }
 
 // GetVersion calls weir.v1.SystemService.GetVersion.
@@ -140,6 +153,11 @@ func (c *systemServiceClient) DeleteNamespace(ctx context.Context, req *connect.
 	return c.deleteNamespace.CallUnary(ctx, req)
 }
 
+// SetNamespaceLimits calls weir.v1.SystemService.SetNamespaceLimits.
+func (c *systemServiceClient) SetNamespaceLimits(ctx context.Context, req *connect.Request[v1.SetNamespaceLimitsRequest]) (*connect.Response[v1.SetNamespaceLimitsResponse], error) {
+	return c.setNamespaceLimits.CallUnary(ctx, req)
+}
+
 // SystemServiceHandler is an implementation of the weir.v1.SystemService service.
 type SystemServiceHandler interface {
 	GetVersion(context.Context, *connect.Request[v1.GetVersionRequest]) (*connect.Response[v1.GetVersionResponse], error)
@@ -149,6 +167,9 @@ type SystemServiceHandler interface {
 	ListNamespaces(context.Context, *connect.Request[v1.ListNamespacesRequest]) (*connect.Response[v1.ListNamespacesResponse], error)
 	// DeleteNamespace removes an empty namespace.
 	DeleteNamespace(context.Context, *connect.Request[v1.DeleteNamespaceRequest]) (*connect.Response[v1.DeleteNamespaceResponse], error)
+	// SetNamespaceLimits changes what a namespace may have. What it has already stays;
+	// what would grow beyond a limit is refused with RESOURCE_EXHAUSTED.
+	SetNamespaceLimits(context.Context, *connect.Request[v1.SetNamespaceLimitsRequest]) (*connect.Response[v1.SetNamespaceLimitsResponse], error)
 }
 
 // NewSystemServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -190,6 +211,12 @@ func NewSystemServiceHandler(svc SystemServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(systemServiceMethods.ByName("DeleteNamespace")),
 		connect.WithHandlerOptions(opts...),
 	)
+	systemServiceSetNamespaceLimitsHandler := connect.NewUnaryHandler(
+		SystemServiceSetNamespaceLimitsProcedure,
+		svc.SetNamespaceLimits,
+		connect.WithSchema(systemServiceMethods.ByName("SetNamespaceLimits")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/weir.v1.SystemService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SystemServiceGetVersionProcedure:
@@ -202,6 +229,8 @@ func NewSystemServiceHandler(svc SystemServiceHandler, opts ...connect.HandlerOp
 			systemServiceListNamespacesHandler.ServeHTTP(w, r)
 		case SystemServiceDeleteNamespaceProcedure:
 			systemServiceDeleteNamespaceHandler.ServeHTTP(w, r)
+		case SystemServiceSetNamespaceLimitsProcedure:
+			systemServiceSetNamespaceLimitsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -229,4 +258,8 @@ func (UnimplementedSystemServiceHandler) ListNamespaces(context.Context, *connec
 
 func (UnimplementedSystemServiceHandler) DeleteNamespace(context.Context, *connect.Request[v1.DeleteNamespaceRequest]) (*connect.Response[v1.DeleteNamespaceResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.SystemService.DeleteNamespace is not implemented"))
+}
+
+func (UnimplementedSystemServiceHandler) SetNamespaceLimits(context.Context, *connect.Request[v1.SetNamespaceLimitsRequest]) (*connect.Response[v1.SetNamespaceLimitsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.SystemService.SetNamespaceLimits is not implemented"))
 }
