@@ -24,11 +24,9 @@ func TestANamespaceGetsNoMoreThanItsLimits(t *testing.T) {
 		text := fmt.Sprintf(`pipeline: %s
 parallelism: %d
 sources:
-  lines:
-    topic: lines
-    schema: {text: string}
+  in: {topic: lines, format: json, columns: "text:utf8"}
 sinks:
-  kept: {connector: discard, input: lines}
+  out: {topic: kept, input: in}
 `, name, parallelism)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -37,13 +35,15 @@ sinks:
 	}
 	weir("", "namespace", "create", "team")
 	weir("", "topic", "create", "lines", "--namespace", "team")
+	weir("", "topic", "create", "kept", "--namespace", "team")
 	weir("", "namespace", "limit", "team", "--slots", "3", "--pipelines", "2", "--bytes", "1KiB")
 	apply := func(want, file string) { t.Helper(); weir(want, "pipeline", "apply", file, "--namespace", "team") }
 	apply("", pipeline("a", 2))
-	apply("namespace team would have 4 slots, and its limit is 3; stop a pipeline or lower a parallelism, or have an admin raise it: weir namespace limit team --slots 4", pipeline("b", 2))
+	apply("namespace team would have 4 slots, and its limit is 3", pipeline("b", 2))
+	apply("stop a pipeline or lower a parallelism, or have an admin raise it: weir namespace limit team --slots 4", pipeline("b", 2))
 	apply("", pipeline("b", 1))
 	apply("namespace team would have 3 pipelines, and its limit is 2", pipeline("c", 1))
-	weir("bytes, and its limit is 1024; delete modules", "module", "push", built.count, "--namespace", "team")
+	weir("bytes, and its limit is 1024", "module", "push", built.count, "--namespace", "team")
 
 	// Others are not held to it, and the way out that the text names is one.
 	weir("", "module", "push", built.count)

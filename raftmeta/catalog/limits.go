@@ -1,5 +1,7 @@
 package catalog
 
+import "fmt"
+
 // Limits bound what a namespace may have; zero means no bound.
 type Limits struct {
 	Slots       int   `json:"slots,omitempty"`        // of pipelines that are to run, together
@@ -83,15 +85,33 @@ func (tx *txn) within(what, namespace string, before Limits) error {
 		limit, before, now int64
 		way                string
 	}{
-		{"slots", int64(limit.Slots), int64(before.Slots), int64(now.Slots), "stop a pipeline or lower a parallelism"},
 		{"pipelines", int64(limit.Pipelines), int64(before.Pipelines), int64(now.Pipelines), "delete one"},
+		{"slots", int64(limit.Slots), int64(before.Slots), int64(now.Slots), "stop a pipeline or lower a parallelism"},
 		{"modules", int64(limit.Modules), int64(before.Modules), int64(now.Modules), "delete one"},
 		{"bytes", limit.ModuleBytes, before.ModuleBytes, now.ModuleBytes, "delete modules that no pipeline uses"},
 	} {
 		if l.limit > 0 && l.now > l.limit && l.now > l.before {
-			return refuse(ErrLimit, "%s: namespace %s would have %d %s, and its limit is %d; %s, or have an admin raise it: weir namespace limit %s --%s %d",
-				what, namespace, l.now, l.name, l.limit, l.way, namespace, l.name, l.now)
+			return &LimitError{What: what, Namespace: namespace, Limit: l.name, Is: l.limit, Wanted: l.now, way: l.way}
 		}
 	}
 	return nil
 }
+
+// LimitError refuses what would take a namespace beyond a limit.
+type LimitError struct {
+	What, Namespace, Limit string
+	Is, Wanted             int64
+	way                    string
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("%s: namespace %s would have %d %s, and its limit is %d", e.What, e.Namespace, e.Wanted, e.Limit, e.Is)
+}
+
+// Hint is the way out.
+func (e *LimitError) Hint() string {
+	return fmt.Sprintf("%s, or have an admin raise it: weir namespace limit %s --%s %d", e.way, e.Namespace, e.Limit, e.Wanted)
+}
+
+// Unwrap makes it an ErrLimit.
+func (e *LimitError) Unwrap() error { return ErrLimit }
