@@ -200,10 +200,23 @@ func (c *Core) ending(j *job, wanted bool) {
 	}
 }
 
+// place finds slots for a job, if its namespace may have that many. What is stopped only
+// to start elsewhere keeps what it had, and what starts to publish and stop is let through.
+func (c *Core) place(j *job) (catalog.Slots, error) {
+	wishes := c.wishes(j)
+	n, _ := c.view.Namespace(j.p.Namespace)
+	if n != nil && n.Limits.Slots > 0 && j.p.Desired == catalog.DesiredRunning && j.p.Job.State != catalog.JobStopping {
+		if held := c.heldBy(n.Name, j.uid); held+len(wishes) > n.Limits.Slots {
+			return nil, &NamespaceSlotsError{Namespace: n.Name, Need: len(wishes), Held: held, Limit: n.Limits.Slots}
+		}
+	}
+	return Place(wishes, c.offers(j.uid))
+}
+
 // start asks for slots and proposes the next attempt.
 func (c *Core) start(j *job) {
 	job := &j.p.Job
-	slots, err := Place(c.wishes(j), c.offers(j.uid))
+	slots, err := c.place(j)
 	if err != nil {
 		if j.waiting != err.Error() {
 			j.waiting = err.Error()

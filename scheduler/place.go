@@ -26,6 +26,19 @@ func (e *NoSlotsError) Error() string {
 
 func (e *NoSlotsError) Unwrap() error { return ErrNoSlots }
 
+// NamespaceSlotsError refuses a placement that the namespace may not have.
+type NamespaceSlotsError struct {
+	Namespace         string
+	Need, Held, Limit int
+}
+
+func (e *NamespaceSlotsError) Error() string {
+	return fmt.Sprintf("needs %d slots, and namespace %s holds %d of the %d that are its limit; stop another of its pipelines, lower the parallelism, or have an admin raise it: weir namespace limit %s --slots %d",
+		e.Need, e.Namespace, e.Held, e.Limit, e.Namespace, e.Held+e.Need)
+}
+
+func (e *NamespaceSlotsError) Unwrap() error { return ErrNoSlots }
+
 // Offer is what a worker has free.
 type Offer struct {
 	Worker uint64

@@ -196,6 +196,8 @@ func (s *script) line(line string) {
 		s.lost = f[1] == "answers"
 	case "worker":
 		s.apply(&catalog.RegisterWorker{At: s.now, ID: f[1], Slots: int(s.number(f[2])), Node: arg(3)})
+	case "limit":
+		s.apply(&catalog.SetLimits{At: s.now, Namespace: "default", Limits: catalog.LimitChange{Slots: new(int(s.number(f[1])))}})
 	case "drain":
 		s.apply(&catalog.DrainWorker{At: s.now, Epoch: s.number(f[1])})
 	case "pipeline":

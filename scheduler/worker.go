@@ -105,10 +105,7 @@ func (c *Core) offers(forUID string) []Offer {
 		if uid == forUID {
 			continue
 		}
-		held, count := j.p.Job.Slots, holds(j.p)
-		if j.claimed != nil {
-			held, count = j.claimed, j.claimed.Len()
-		}
+		held, count := j.holds()
 		for i := range count {
 			used[held.Worker(i)]++
 		}
@@ -120,6 +117,26 @@ func (c *Core) offers(forUID string) []Offer {
 		}
 	}
 	return list
+}
+
+// heldBy counts the slots that the jobs of a namespace hold, or have been promised, without one of them.
+func (c *Core) heldBy(namespace, without string) int {
+	total := 0
+	for uid, j := range c.jobs {
+		if uid != without && j.p.Namespace == namespace {
+			_, count := j.holds()
+			total += count
+		}
+	}
+	return total
+}
+
+// holds is what a job has of slots, from the first, or has been promised.
+func (j *job) holds() (catalog.Slots, int) {
+	if j.claimed != nil {
+		return j.claimed, j.claimed.Len()
+	}
+	return j.p.Job.Slots, holds(j.p)
 }
 
 // holds counts the slots, from the first, that regions of a job use. One that is
