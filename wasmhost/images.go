@@ -159,6 +159,9 @@ func (m *Module) Opening(namespace string, request []byte, options InstanceOptio
 		key: imageKey{namespace, m.digest, sha256.Sum256(request), m.pages(options)}}
 }
 
+// MemoryBytes is the most linear memory that an instance may have.
+func (o *Opening) MemoryBytes() uint64 { return uint64(o.module.pages(o.options)) * pageBytes }
+
 // Instance gives a new instance with the function open, and its handle. Where no
 // image can be had it is instantiated and opened, and the caller sees no difference.
 func (o *Opening) Instance(ctx context.Context) (*Instance, uint32, error) {

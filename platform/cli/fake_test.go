@@ -354,7 +354,7 @@ func (f *fake) CreateNamespace(_ context.Context, r *connect.Request[weirv1.Crea
 
 func (f *fake) ListNamespaces(context.Context, *connect.Request[weirv1.ListNamespacesRequest]) (*connect.Response[weirv1.ListNamespacesResponse], error) {
 	return connect.NewResponse(&weirv1.ListNamespacesResponse{Namespaces: []*weirv1.Namespace{{Name: "default", Topics: 3, Modules: 1, Pipelines: 1}, {Name: "team", Created: someTime, Pipelines: 2,
-		Limits: &weirv1.NamespaceLimits{Slots: new(uint32(8)), Pipelines: new(uint32(2)), ModuleBytes: new(uint64(200 << 20))},
+		Limits: &weirv1.NamespaceLimits{Slots: new(uint32(8)), Pipelines: new(uint32(2)), ModuleBytes: new(uint64(200 << 20)), GuestShare: new(uint32(500)), GuestMemory: new(uint64(512 << 20))},
 		Used:   &weirv1.NamespaceLimits{Slots: new(uint32(6)), ModuleBytes: new(uint64(3 << 19))}}}}), nil
 }
 

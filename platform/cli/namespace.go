@@ -38,7 +38,8 @@ func (a *app) namespaceList() *cobra.Command {
 		Use: "list", Aliases: []string{"ls"}, Short: "List namespaces and how much they hold",
 		Long: `List namespaces by name, with how many topics, modules and pipelines they hold, the
 slots of pipelines that are to run, and the bytes of modules. Where there is a limit,
-it stands behind a slash.`,
+it stands behind a slash. Of memory and time of functions only the limits are shown: they
+hold in each worker, and its metrics have what is used.`,
 		Example: "  weir namespace list\n  weir namespace list -o json | jq -r '.[].name'",
 		Args:    names(),
 		RunE: a.call(func(cmd *cobra.Command, c *clients, _ []string) error {
@@ -49,11 +50,11 @@ it stands behind a slash.`,
 			if o == formatJSON {
 				return printJSONList(a.env.Stdout, r.Msg.GetNamespaces())
 			}
-			t := newTable("NAME", ">TOPICS", ">MODULES", ">PIPELINES", ">SLOTS", ">BYTES", "CREATED")
+			t := newTable("NAME", ">TOPICS", ">MODULES", ">PIPELINES", ">SLOTS", ">BYTES", ">MEMORY", ">GUEST TIME", "CREATED")
 			for _, n := range r.Msg.GetNamespaces() {
 				used, limit := n.GetUsed(), n.GetLimits()
 				t.row(n.GetName(), fmt.Sprint(n.GetTopics()), ofLimit(n.GetModules(), limit.GetModules(), count), ofLimit(n.GetPipelines(), limit.GetPipelines(), count),
-					ofLimit(used.GetSlots(), limit.GetSlots(), count), ofLimit(used.GetModuleBytes(), limit.GetModuleBytes(), size), moment(n.GetCreated()))
+					ofLimit(used.GetSlots(), limit.GetSlots(), count), ofLimit(used.GetModuleBytes(), limit.GetModuleBytes(), size), orDash(limit.GetGuestMemory(), size), orDash(limit.GetGuestShare(), cpus), moment(n.GetCreated()))
 			}
 			return t.print(a.env.Stdout, a.out())
 		}),

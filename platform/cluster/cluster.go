@@ -78,6 +78,8 @@ type Update struct {
 type Assigned struct {
 	Pipeline *catalog.Pipeline
 	Workers  map[uint64]string // address by epoch, of every worker of the job
+	// Guests are the limits of its namespace on guests in this process.
+	Guests catalog.GuestLimits
 }
 
 // Report is what a worker says; the leader's answer renews the lease from the

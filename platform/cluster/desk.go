@@ -201,6 +201,15 @@ func assignments(u raftmeta.Update, epoch uint64, held map[string]bool) *Update 
 	}
 	seen := map[string]bool{}
 	for _, c := range u.Changes {
+		if c.Kind == catalog.KindNamespace { // its limits may be others: they travel with what is held
+			for p := range u.State.Pipelines(c.Key) {
+				if held[p.UID] && !seen[p.UID] {
+					seen[p.UID] = true
+					out.add(u.State, p, epoch, held)
+				}
+			}
+			continue
+		}
 		if c.Kind != catalog.KindPipeline || seen[c.Key] {
 			continue
 		}
@@ -227,6 +236,9 @@ func (u *Update) add(state *catalog.State, p *catalog.Pipeline, epoch uint64, he
 		return
 	}
 	a := Assigned{Pipeline: p, Workers: map[uint64]string{}}
+	if n, ok := state.Namespace(p.Namespace); ok {
+		a.Guests = n.Limits.Guests
+	}
 	for _, e := range p.Job.Slots.Workers() {
 		if w, ok := state.Worker(e); ok {
 			a.Workers[e] = w.Address

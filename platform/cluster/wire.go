@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -24,7 +25,8 @@ func WordMessage(w Word) (*weirv1.FollowResponse, error) {
 			if err != nil {
 				return nil, fmt.Errorf("encode pipeline %s: %w", a.Pipeline.UID, err)
 			}
-			u.Assigned = append(u.Assigned, &weirv1.Assigned{Pipeline: b, Workers: a.Workers})
+			u.Assigned = append(u.Assigned, &weirv1.Assigned{Pipeline: b, Workers: a.Workers,
+				GuestShare: uint32(a.Guests.Share), GuestMemory: uint64(a.Guests.MemoryBytes)})
 		}
 		out.Word = &weirv1.FollowResponse_Assignments{Assignments: u}
 	case w.Trigger != nil:
@@ -50,7 +52,11 @@ func wordOf(m *weirv1.FollowResponse) (Word, error) {
 			if err := json.Unmarshal(a.GetPipeline(), p); err != nil {
 				return Word{}, fmt.Errorf("read an assigned pipeline: %w", err)
 			}
-			u.Assigned = append(u.Assigned, Assigned{Pipeline: p, Workers: a.GetWorkers()})
+			if a.GetGuestShare() > catalog.MaxGuestShare || a.GetGuestMemory() > math.MaxInt64 {
+				return Word{}, fmt.Errorf("read an assigned pipeline: limits of guests of %d thousandths and %d bytes", a.GetGuestShare(), a.GetGuestMemory())
+			}
+			u.Assigned = append(u.Assigned, Assigned{Pipeline: p, Workers: a.GetWorkers(),
+				Guests: catalog.GuestLimits{Share: int(a.GetGuestShare()), MemoryBytes: int64(a.GetGuestMemory())}})
 		}
 		return Word{Update: u}, nil
 	case *weirv1.FollowResponse_Trigger:

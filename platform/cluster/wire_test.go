@@ -64,7 +64,7 @@ func TestWordsArriveAsTheyWereSaid(t *testing.T) {
 	for _, said := range []Word{
 		{},
 		{Again: true},
-		{Update: &Update{Resync: true, Assigned: []Assigned{{Pipeline: p, Workers: map[uint64]string{4: "a:1", 5: "b:2"}}}, Gone: []string{"p0"}}},
+		{Update: &Update{Resync: true, Assigned: []Assigned{{Pipeline: p, Workers: map[uint64]string{4: "a:1", 5: "b:2"}, Guests: catalog.GuestLimits{Share: 500, MemoryBytes: 1 << 40}}}, Gone: []string{"p0"}}},
 		{Trigger: &scheduler.Trigger{UID: "p1", Attempt: 3, ID: 10, Kind: scheduler.FinalStop}},
 		{Abort: &scheduler.Abort{UID: "p1", Attempt: 3, ID: 10, Reason: "late"}},
 	} {

@@ -53,3 +53,46 @@ sinks:
 		t.Errorf("the list does not show what is used:\n%s", out)
 	}
 }
+
+func TestANamespaceIsRefusedMemoryOfGuestsBeyondItsLimit(t *testing.T) {
+	w := alone(t)
+	weir := func(args ...string) {
+		t.Helper()
+		if out, err := w.setup.Weir(t.Context(), nil, args...); err != nil {
+			t.Fatalf("%v: %s, %v", args, out, err)
+		}
+	}
+	weir("topic", "create", "in", "--partitions", "1")
+	weir("topic", "create", "out", "--partitions", "1")
+	weir("module", "push", built.count)
+	weir("namespace", "limit", "default", "--memory", "100MiB", "--guest-time", "0.5")
+	apply := func(name string) {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "p.yaml")
+		text := fmt.Sprintf(`pipeline: %s
+module: count_sum
+sources:
+  in: {topic: in, format: json, columns: "key:int64,value:int64,pad:utf8"}
+operators:
+  sums: {function: count_sum, input: in}
+sinks:
+  out: {topic: out, input: sums, format: json, key: key}
+`, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		weir("pipeline", "apply", file)
+	}
+	apply("first") // an instance may grow to 64 MiB
+	w.state(t, "first", "running")
+	apply("second")
+	if failed := fmt.Sprint(w.state(t, "second", "failed")); !strings.Contains(failed, "needs 128MiB of guests' memory on this worker, and its limit is 100MiB") || !strings.Contains(failed, "weir namespace limit default --memory 128MiB") {
+		t.Errorf("the failure does not name the limit and the way out: %s", failed)
+	}
+	// The way out is one, and reaches the worker while the other runs.
+	weir("namespace", "limit", "default", "--memory", "128MiB")
+	weir("pipeline", "stop", "second")
+	weir("pipeline", "resume", "second")
+	w.state(t, "second", "running")
+	w.state(t, "first", "running")
+}

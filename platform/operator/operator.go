@@ -96,9 +96,10 @@ type Context struct {
 
 	Output    Output
 	Log       *slog.Logger
-	Clock     func() int64 // processing time in microseconds
-	Wake      func()       // asks the task for a call of Poll; any goroutine
-	Fail      func(error)  // ends the task from another goroutine
+	Clock     func() int64    // processing time in microseconds
+	Wake      func()          // asks the task for a call of Poll; any goroutine
+	Fail      func(error)     // ends the task from another goroutine
+	Ending    <-chan struct{} // closed when the task is to end: who waits gives up with context.Canceled
 	Published func(checkpoint uint64)
 	Meter     *Meter
 }

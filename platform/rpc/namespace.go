@@ -75,10 +75,11 @@ func (h *systemHandler) deleteNamespace(ctx context.Context, r *weirv1.DeleteNam
 func (h *systemHandler) setNamespaceLimits(ctx context.Context, r *weirv1.SetNamespaceLimitsRequest) (*weirv1.SetNamespaceLimitsResponse, error) {
 	c := &catalog.SetLimits{At: time.Now().UnixMicro(), Namespace: r.GetName()}
 	if l := r.GetLimits(); l != nil {
-		if l.GetModuleBytes() > math.MaxInt64 {
-			return nil, fmt.Errorf("limit namespace %s: %d bytes are more than any limit: %w", r.GetName(), l.GetModuleBytes(), catalog.ErrInvalid)
+		if n := max(l.GetModuleBytes(), l.GetGuestMemory()); n > math.MaxInt64 {
+			return nil, fmt.Errorf("limit namespace %s: %d bytes are more than any limit: %w", r.GetName(), n, catalog.ErrInvalid)
 		}
-		c.Limits = catalog.LimitChange{Slots: as[int](l.Slots), Pipelines: as[int](l.Pipelines), Modules: as[int](l.Modules), ModuleBytes: as[int64](l.ModuleBytes)}
+		c.Limits = catalog.LimitChange{Slots: as[int](l.Slots), Pipelines: as[int](l.Pipelines), Modules: as[int](l.Modules), ModuleBytes: as[int64](l.ModuleBytes),
+			GuestShare: as[int](l.GuestShare), GuestMemory: as[int64](l.GuestMemory)}
 	}
 	if _, err := h.deps.Node.Propose(ctx, c); err != nil {
 		return nil, err
@@ -100,12 +101,14 @@ func as[To, From int | int64 | uint32 | uint64](n *From) *To {
 }
 
 func limitsMessage(l catalog.Limits) *weirv1.NamespaceLimits {
-	return &weirv1.NamespaceLimits{Slots: as[uint32](&l.Slots), Pipelines: as[uint32](&l.Pipelines), Modules: as[uint32](&l.Modules), ModuleBytes: as[uint64](&l.ModuleBytes)}
+	return &weirv1.NamespaceLimits{Slots: as[uint32](&l.Slots), Pipelines: as[uint32](&l.Pipelines), Modules: as[uint32](&l.Modules), ModuleBytes: as[uint64](&l.ModuleBytes),
+		GuestShare: as[uint32](&l.Guests.Share), GuestMemory: as[uint64](&l.Guests.MemoryBytes)}
 }
 
 func namespaceMessage(state *catalog.State, n *catalog.Namespace) *weirv1.Namespace {
 	out := &weirv1.Namespace{Name: n.Name, Topics: length(state.Topics(n.Name)), Modules: length(state.Modules(n.Name)), Pipelines: length(state.Pipelines(n.Name)),
 		Limits: limitsMessage(n.Limits), Used: limitsMessage(state.Used(n.Name))}
+	out.Used.GuestShare, out.Used.GuestMemory = nil, nil // only workers know
 	if n.Created > 0 {
 		out.Created = timestamppb.New(time.UnixMicro(n.Created))
 	}

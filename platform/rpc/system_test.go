@@ -134,6 +134,11 @@ func TestANamespaceIsHeldToItsLimits(t *testing.T) {
 	if l, used := n.GetLimits(), n.GetUsed(); l.GetModules() != 1 || l.GetSlots() != 7 || l.GetModuleBytes() != 100 || l.GetPipelines() != 0 || used.GetModules() != 0 || used.GetModuleBytes() != 0 {
 		t.Errorf("limits %v, used %v", l, used)
 	}
+	refused(t, connect.CodeInvalidArgument, w.system.SetNamespaceLimits, &weirv1.SetNamespaceLimitsRequest{Name: "team", Limits: &weirv1.NamespaceLimits{GuestShare: new(uint32(7))}})
+	n = call(t, w.system.SetNamespaceLimits, &weirv1.SetNamespaceLimitsRequest{Name: "team", Limits: &weirv1.NamespaceLimits{GuestShare: new(uint32(500)), GuestMemory: new(uint64(1 << 27))}}).GetNamespace()
+	if l := n.GetLimits(); l.GetGuestShare() != 500 || l.GetGuestMemory() != 1<<27 || l.GetModules() != 1 || n.GetUsed().GuestMemory != nil {
+		t.Errorf("limits %v, used %v", l, n.GetUsed())
+	}
 	push := &catalog.PushModule{At: 1, Namespace: "team", Name: "flights", Digest: catalog.Digest{1}, Manifest: catalog.Digest{2}, SizeBytes: 101}
 	if err := propose(t, w, push); !errors.Is(err, catalog.ErrLimit) {
 		t.Errorf("a module above the limit of bytes: %v", err)

@@ -53,7 +53,7 @@ func NewDirect(ctx context.Context, job Job, g *jobgraph.Graph, services Service
 	one := &jobgraph.Stage{Parallelism: 1}
 	t.spec.Stage = one
 	for i := len(opened) - 1; i >= 0; i-- {
-		if err := t.openNode(opened[i]); err != nil {
+		if err := t.openNode(ctx, opened[i]); err != nil {
 			c.nodes = opened
 			return nil, errors.Join(opened[i].wrap(err), c.close())
 		}

@@ -40,7 +40,7 @@ func (t *Task) prepare(ctx context.Context) error {
 	}
 	t.wireInputs()
 	for i := len(c.nodes) - 1; i >= 0; i-- {
-		if err := t.openNode(c.nodes[i]); err != nil {
+		if err := t.openNode(ctx, c.nodes[i]); err != nil {
 			return c.nodes[i].wrap(err)
 		}
 	}
@@ -105,7 +105,7 @@ func (t *Task) wireInputs() {
 }
 
 // openNode restores an operator's state and opens it.
-func (t *Task) openNode(n *node) error {
+func (t *Task) openNode(ctx context.Context, n *node) error {
 	parallelism := t.spec.Stage.Parallelism
 	groups := GroupsOf(t.id.Index, parallelism)
 	inputs, err := Schemas(n.spec.Inputs)
@@ -126,7 +126,7 @@ func (t *Task) openNode(n *node) error {
 		return fmt.Errorf("restore: %w", err)
 	}
 	t.clock = max(t.clock, restoredClock(items))
-	ctx := &operator.Context{
+	about := &operator.Context{
 		Identity: operator.Identity{
 			Pipeline: t.spec.Job.Pipeline, PipelineUID: t.spec.Job.PipelineUID,
 			Operator: n.spec.ID, Task: t.id.Index, Parallelism: parallelism,
@@ -139,12 +139,13 @@ func (t *Task) openNode(n *node) error {
 		Clock:  func() int64 { return max(t.clock, sinceMicros(t.services.Clock())) },
 		Wake:   t.signal,
 		Fail:   t.fail,
+		Ending: ctx.Done(),
 		Published: func(checkpoint uint64) {
 			t.events.Published(t.id, n.spec.ID, checkpoint)
 		},
 		Meter: n.meter,
 	}
-	return n.op.Open(ctx)
+	return n.op.Open(about)
 }
 
 // Descriptors says what a backend has to keep for an operator.

@@ -24,7 +24,7 @@ func (s *Server) newOperator(kind string) (operator.Operator, error) {
 			return sink.New(sink.Deps{Open: s.openSink, SyncInterval: s.syncInterval()})
 		},
 		udf.Kind: func() operator.Operator {
-			return udf.New(udf.Deps{Modules: s.modules, Metrics: s.users, BeforeCall: s.resetInstances()})
+			return udf.New(udf.Deps{Modules: s.modules, Metrics: s.users, Quotas: &s.quotas, BeforeCall: s.resetInstances()})
 		},
 	}
 	for kind, n := range all.Natives {

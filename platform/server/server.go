@@ -21,6 +21,7 @@ import (
 	"github.com/weirstream/weir/platform/embednats"
 	"github.com/weirstream/weir/platform/logbook"
 	"github.com/weirstream/weir/platform/modules"
+	"github.com/weirstream/weir/platform/operator/quota"
 	"github.com/weirstream/weir/platform/pipelines"
 	"github.com/weirstream/weir/platform/runtime/exchange/remote"
 	"github.com/weirstream/weir/platform/savepoints"
@@ -64,6 +65,7 @@ type Server struct {
 	state      *statereader.Service
 	logs       *logbook.Book
 	users      *userMetrics
+	quotas     quota.Accounts // of a worker
 	listener   net.Listener
 	tls        *tlsfiles.Keeper // nil without TLS
 	trust      *tlsfiles.Keeper // for dialling others; nil in a controller that is alone

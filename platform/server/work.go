@@ -79,7 +79,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) {
 
 // engage makes the worker's parts, before the port opens by which others reach them.
 func (s *Server) engage() {
-	s.agent = agent.New(agent.Options{WorkerID: s.options.WorkerID, Blobs: s.blobs, Log: s.log()})
+	s.agent = agent.New(agent.Options{WorkerID: s.options.WorkerID, Blobs: s.blobs, Log: s.log(), Quotas: &s.quotas})
 	s.session = cluster.NewSession(cluster.SessionOptions{
 		Leader: s.leader(), Host: s.agent, Log: s.log(),
 		Joining: cluster.Joining{ID: s.options.WorkerID, Address: s.advertised(), Node: machine(), Slots: s.options.Slots, Version: s.options.Version},

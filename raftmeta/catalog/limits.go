@@ -8,7 +8,22 @@ type Limits struct {
 	Pipelines   int   `json:"pipelines,omitempty"`    // running or not
 	Modules     int   `json:"modules,omitempty"`      // names
 	ModuleBytes int64 `json:"module_bytes,omitempty"` // of all versions that are kept
+
+	Guests GuestLimits `json:"guests,omitzero"`
 }
+
+// GuestLimits bound the guests of a namespace in each worker process, which alone knows what they use.
+type GuestLimits struct {
+	Share       int   `json:"share,omitempty"`        // of the time of a CPU, in thousandths
+	MemoryBytes int64 `json:"memory_bytes,omitempty"` // of instances, the most that each may grow to
+}
+
+// Bounds of a share of a CPU, in thousandths. Below the least a call at its time
+// limit would stop its task, and the checkpoint with it, for longer than 20 s.
+const (
+	MinGuestShare = 50
+	MaxGuestShare = 1_000_000
+)
 
 // LimitChange names the limits that change: nil leaves one as it is, zero takes it away.
 type LimitChange struct {
@@ -16,6 +31,8 @@ type LimitChange struct {
 	Pipelines   *int   `json:"pipelines,omitempty"`
 	Modules     *int   `json:"modules,omitempty"`
 	ModuleBytes *int64 `json:"module_bytes,omitempty"`
+	GuestShare  *int   `json:"guest_share,omitempty"`
+	GuestMemory *int64 `json:"guest_memory,omitempty"`
 }
 
 // SetLimits changes limits of a namespace. What is above them already stays; only
@@ -37,8 +54,14 @@ func (c *SetLimits) apply(tx *txn) error {
 	change(&next.Limits.Pipelines, c.Limits.Pipelines)
 	change(&next.Limits.Modules, c.Limits.Modules)
 	change(&next.Limits.ModuleBytes, c.Limits.ModuleBytes)
-	if l := next.Limits; l.Slots < 0 || l.Pipelines < 0 || l.Modules < 0 || l.ModuleBytes < 0 {
+	change(&next.Limits.Guests.Share, c.Limits.GuestShare)
+	change(&next.Limits.Guests.MemoryBytes, c.Limits.GuestMemory)
+	l := next.Limits
+	if l.Slots < 0 || l.Pipelines < 0 || l.Modules < 0 || l.ModuleBytes < 0 || l.Guests.MemoryBytes < 0 {
 		return refuse(ErrInvalid, "%s: a limit below zero; 0 means no limit", what)
+	}
+	if s := l.Guests.Share; s != 0 && (s < MinGuestShare || s > MaxGuestShare) {
+		return refuse(ErrInvalid, "%s: a guest-time of %d thousandths of a CPU; it is %d to %d, and 0 means no limit", what, s, MinGuestShare, MaxGuestShare)
 	}
 	if n.Limits == next.Limits {
 		return nil

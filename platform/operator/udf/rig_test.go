@@ -2,6 +2,7 @@ package udf
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -144,6 +145,8 @@ type plan struct {
 	timeoutMs        int64
 	deps             Deps
 	segments         [][]state.Entry // what it starts from
+	pipeline         string          // "test" without
+	ending           chan struct{}
 }
 
 // rig is an operator at work, as a task would run it.
@@ -209,10 +212,10 @@ func tryOpen(t testing.TB, p plan) (*rig, error) {
 	}
 	t.Cleanup(r.close)
 	return r, r.Open(&operator.Context{
-		Identity: operator.Identity{Pipeline: "test", PipelineUID: "uid", Operator: p.function, Parallelism: 1, LastGroup: 255, Attempt: 4},
+		Identity: operator.Identity{Pipeline: cmp.Or(p.pipeline, "test"), PipelineUID: "uid", Operator: p.function, Parallelism: 1, LastGroup: 255, Attempt: 4},
 		Config:   config, Inputs: r.inputs, State: r.state, Output: (*collector)(r),
 		Log:   slog.New(slog.NewTextHandler(&r.log, nil)),
-		Clock: func() int64 { return r.now }, Wake: func() {}, Fail: func(err error) { t.Error(err) },
+		Clock: func() int64 { return r.now }, Wake: func() {}, Ending: p.ending, Fail: func(err error) { t.Error(err) },
 		Published: func(uint64) {}, Meter: &r.meter,
 	})
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/weirstream/weir/platform/element"
 	"github.com/weirstream/weir/platform/operator"
 	"github.com/weirstream/weir/platform/operator/deadletter"
+	"github.com/weirstream/weir/platform/operator/quota"
 	"github.com/weirstream/weir/platform/storage/state"
 	"github.com/weirstream/weir/wasmhost"
 )
@@ -66,7 +67,8 @@ type UserMetrics interface {
 // Deps is what the operator needs from its server.
 type Deps struct {
 	Modules Modules
-	Metrics UserMetrics // nil: dropped
+	Metrics UserMetrics     // nil: dropped
+	Quotas  *quota.Accounts // nil: no limits
 	// BeforeCall, if set, may look at the instance before every call or close it,
 	// as tests do: the host may replace an instance between any two calls.
 	BeforeCall func(*wasmhost.Instance) error
@@ -74,17 +76,19 @@ type Deps struct {
 
 // Operator runs one function.
 type Operator struct {
-	deps    Deps
-	ctx     *operator.Context
-	config  Config
-	timeout time.Duration
-	sig     *frame.Signature
-	inputs  []input
-	outputs []output
-	merger  *element.Merger
-	guest   guest
-	rng     *rand.Rand
-	dead    *deadletter.Writer
+	deps     Deps
+	ctx      *operator.Context
+	config   Config
+	timeout  time.Duration
+	sig      *frame.Signature
+	inputs   []input
+	outputs  []output
+	merger   *element.Merger
+	guest    guest
+	quota    *quota.Account // nil: no limits
+	reserved int64          // bytes of memory, of the quota
+	rng      *rand.Rand
+	dead     *deadletter.Writer
 
 	call     frame.Call
 	writer   frame.CallWriter
@@ -153,7 +157,15 @@ func (o *Operator) Open(ctx *operator.Context) error {
 	o.hosted.open(o, f)
 	namespace, _, _ := strings.Cut(ctx.Pipeline, "/")
 	o.guest.opening = module.Opening(namespace, openRequest(o.config, m, f, assets), wasmhost.InstanceOptions{MemoryPages: o.config.MemoryPages, Imports: &o.hosted})
-	if err := o.guest.renew(background); err != nil {
+	if o.deps.Quotas != nil {
+		o.quota = o.deps.Quotas.Of(namespace)
+		most := int64(o.guest.opening.MemoryBytes())
+		if err := o.quota.Reserve(most); err != nil {
+			return fmt.Errorf("open function %s: %w", o.config.Function, err)
+		}
+		o.reserved = most
+	}
+	if err := o.renew(); err != nil {
 		return fmt.Errorf("open function %s: %w", o.config.Function, err)
 	}
 	return nil
@@ -200,7 +212,28 @@ func (o *Operator) Barrier(element.Barrier) (operator.Snapshot, error) {
 func (o *Operator) EndOfInput(int) error { return nil }
 
 // Close ends the instance.
-func (o *Operator) Close() error { return o.guest.close(context.Background()) }
+func (o *Operator) Close() error {
+	err := o.guest.close(context.Background())
+	if o.reserved > 0 {
+		o.quota.Release(o.reserved)
+		o.reserved = 0
+	}
+	return err
+}
+
+// renew replaces the instance. That is guest time too: a module's start functions run.
+func (o *Operator) renew() error {
+	if o.quota == nil {
+		return o.guest.renew(context.Background())
+	}
+	if err := o.quota.Wait(o.ctx.Ending); err != nil {
+		return err
+	}
+	started := time.Now()
+	err := o.guest.renew(context.Background())
+	o.quota.Spent(time.Since(started))
+	return err
+}
 
 // options bounds one call.
 func (o *Operator) options(now time.Time) wasmhost.CallOptions {

@@ -51,7 +51,7 @@ func (o *Operator) work(c causes, total int) error {
 	for from := 0; from < total; {
 		n := h.next(from, min(total-from, c.most()))
 		if h.culprit == from && !o.guest.fresh {
-			if err := o.guest.renew(context.Background()); err != nil {
+			if err := o.renew(); err != nil {
 				return fmt.Errorf("start a fresh instance: %w", err)
 			}
 		}
@@ -103,7 +103,7 @@ func (o *Operator) work(c causes, total int) error {
 // bury replaces an instance whose call died.
 func (o *Operator) bury() error {
 	o.ctx.Meter.GuestTraps.Add(1)
-	if err := o.guest.renew(context.Background()); err != nil {
+	if err := o.renew(); err != nil {
 		return fmt.Errorf("start a fresh instance: %w", err)
 	}
 	return nil
@@ -117,7 +117,7 @@ func (o *Operator) invoke(c causes) (result, error) {
 		}
 	}
 	if o.guest.instance.Dead() {
-		if err := o.guest.renew(context.Background()); err != nil {
+		if err := o.renew(); err != nil {
 			return result{}, err
 		}
 	}
@@ -128,12 +128,20 @@ func (o *Operator) invoke(c causes) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
+	if o.quota != nil {
+		if err := o.quota.Wait(o.ctx.Ending); err != nil {
+			return result{}, err
+		}
+	}
 	o.hosted.begin()
 	r := result{fresh: o.guest.fresh}
 	o.guest.fresh = false
 	started := time.Now()
 	out, err := o.guest.instance.Call(context.Background(), o.guest.handle, size, o.write, o.options(started))
 	r.took = time.Since(started)
+	if o.quota != nil {
+		o.quota.Spent(r.took)
+	}
 	if err == nil {
 		err = o.effects.Decode(o.sig, &o.call, out)
 	}

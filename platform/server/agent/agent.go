@@ -18,6 +18,7 @@ import (
 	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/element"
 	"github.com/weirstream/weir/platform/failpoint"
+	"github.com/weirstream/weir/platform/operator/quota"
 	"github.com/weirstream/weir/platform/operator/source"
 	"github.com/weirstream/weir/platform/server/controller"
 	"github.com/weirstream/weir/platform/storage/blob"
@@ -33,6 +34,8 @@ type Options struct {
 	WorkerID string
 	Blobs    blob.Store
 	Log      *slog.Logger
+	// Quotas hold the guests of namespaces to their limits; nil: nothing does.
+	Quotas *quota.Accounts
 }
 
 // Leader takes what happened; a cluster.Session is one.
@@ -129,6 +132,11 @@ func progress(j *worker.Job) uint64 {
 
 // Assign takes what the leader says that this worker holds.
 func (a *Agent) Assign(epoch uint64, u cluster.Update) {
+	if a.options.Quotas != nil {
+		for _, p := range u.Assigned {
+			a.options.Quotas.Of(p.Pipeline.Namespace).Limit(quota.Limits{Share: p.Guests.Share, MemoryBytes: p.Guests.MemoryBytes})
+		}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if u.Resync {

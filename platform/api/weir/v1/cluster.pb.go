@@ -516,9 +516,12 @@ func (x *Assignments) GetGone() []string {
 }
 
 type Assigned struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Pipeline      []byte                 `protobuf:"bytes,1,opt,name=pipeline,proto3" json:"pipeline,omitempty"`                                                                          // the catalog's entry, as JSON
-	Workers       map[uint64]string      `protobuf:"bytes,2,rep,name=workers,proto3" json:"workers,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // address by epoch
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Pipeline []byte                 `protobuf:"bytes,1,opt,name=pipeline,proto3" json:"pipeline,omitempty"`                                                                          // the catalog's entry, as JSON
+	Workers  map[uint64]string      `protobuf:"bytes,2,rep,name=workers,proto3" json:"workers,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // address by epoch
+	// Limits of the pipeline's namespace on its guests in this process; 0: none.
+	GuestShare    uint32 `protobuf:"varint,3,opt,name=guest_share,json=guestShare,proto3" json:"guest_share,omitempty"`    // of the time of a CPU, in thousandths
+	GuestMemory   uint64 `protobuf:"varint,4,opt,name=guest_memory,json=guestMemory,proto3" json:"guest_memory,omitempty"` // bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -565,6 +568,20 @@ func (x *Assigned) GetWorkers() map[uint64]string {
 		return x.Workers
 	}
 	return nil
+}
+
+func (x *Assigned) GetGuestShare() uint32 {
+	if x != nil {
+		return x.GuestShare
+	}
+	return 0
+}
+
+func (x *Assigned) GetGuestMemory() uint64 {
+	if x != nil {
+		return x.GuestMemory
+	}
+	return 0
 }
 
 type TriggerWord struct {
@@ -2258,10 +2275,13 @@ const file_weir_v1_cluster_proto_rawDesc = "" +
 	"\vAssignments\x12\x16\n" +
 	"\x06resync\x18\x01 \x01(\bR\x06resync\x12-\n" +
 	"\bassigned\x18\x02 \x03(\v2\x11.weir.v1.AssignedR\bassigned\x12\x12\n" +
-	"\x04gone\x18\x03 \x03(\tR\x04gone\"\x9c\x01\n" +
+	"\x04gone\x18\x03 \x03(\tR\x04gone\"\xe0\x01\n" +
 	"\bAssigned\x12\x1a\n" +
 	"\bpipeline\x18\x01 \x01(\fR\bpipeline\x128\n" +
-	"\aworkers\x18\x02 \x03(\v2\x1e.weir.v1.Assigned.WorkersEntryR\aworkers\x1a:\n" +
+	"\aworkers\x18\x02 \x03(\v2\x1e.weir.v1.Assigned.WorkersEntryR\aworkers\x12\x1f\n" +
+	"\vguest_share\x18\x03 \x01(\rR\n" +
+	"guestShare\x12!\n" +
+	"\fguest_memory\x18\x04 \x01(\x04R\vguestMemory\x1a:\n" +
 	"\fWorkersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x04R\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"]\n" +

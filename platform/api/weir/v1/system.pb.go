@@ -168,11 +168,14 @@ func (x *Namespace) GetUsed() *NamespaceLimits {
 }
 
 type NamespaceLimits struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Slots         *uint32                `protobuf:"varint,1,opt,name=slots,proto3,oneof" json:"slots,omitempty"`                                // of pipelines that are to run, together
-	Pipelines     *uint32                `protobuf:"varint,2,opt,name=pipelines,proto3,oneof" json:"pipelines,omitempty"`                        // running or not
-	Modules       *uint32                `protobuf:"varint,3,opt,name=modules,proto3,oneof" json:"modules,omitempty"`                            // names
-	ModuleBytes   *uint64                `protobuf:"varint,4,opt,name=module_bytes,json=moduleBytes,proto3,oneof" json:"module_bytes,omitempty"` // of all versions that are kept
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Slots       *uint32                `protobuf:"varint,1,opt,name=slots,proto3,oneof" json:"slots,omitempty"`                                // of pipelines that are to run, together
+	Pipelines   *uint32                `protobuf:"varint,2,opt,name=pipelines,proto3,oneof" json:"pipelines,omitempty"`                        // running or not
+	Modules     *uint32                `protobuf:"varint,3,opt,name=modules,proto3,oneof" json:"modules,omitempty"`                            // names
+	ModuleBytes *uint64                `protobuf:"varint,4,opt,name=module_bytes,json=moduleBytes,proto3,oneof" json:"module_bytes,omitempty"` // of all versions that are kept
+	// Of guests, in each worker process; what is used is in the workers' metrics.
+	GuestShare    *uint32 `protobuf:"varint,5,opt,name=guest_share,json=guestShare,proto3,oneof" json:"guest_share,omitempty"`    // of the time of a CPU, in thousandths: 50 to 1,000,000
+	GuestMemory   *uint64 `protobuf:"varint,6,opt,name=guest_memory,json=guestMemory,proto3,oneof" json:"guest_memory,omitempty"` // bytes of instances, the most that each may grow to
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -231,6 +234,20 @@ func (x *NamespaceLimits) GetModules() uint32 {
 func (x *NamespaceLimits) GetModuleBytes() uint64 {
 	if x != nil && x.ModuleBytes != nil {
 		return *x.ModuleBytes
+	}
+	return 0
+}
+
+func (x *NamespaceLimits) GetGuestShare() uint32 {
+	if x != nil && x.GuestShare != nil {
+		return *x.GuestShare
+	}
+	return 0
+}
+
+func (x *NamespaceLimits) GetGuestMemory() uint64 {
+	if x != nil && x.GuestMemory != nil {
+		return *x.GuestMemory
 	}
 	return 0
 }
@@ -851,18 +868,23 @@ const file_weir_v1_system_proto_rawDesc = "" +
 	"\amodules\x18\x04 \x01(\rR\amodules\x12\x1c\n" +
 	"\tpipelines\x18\x05 \x01(\rR\tpipelines\x120\n" +
 	"\x06limits\x18\x06 \x01(\v2\x18.weir.v1.NamespaceLimitsR\x06limits\x12,\n" +
-	"\x04used\x18\a \x01(\v2\x18.weir.v1.NamespaceLimitsR\x04used\"\xcb\x01\n" +
+	"\x04used\x18\a \x01(\v2\x18.weir.v1.NamespaceLimitsR\x04used\"\xba\x02\n" +
 	"\x0fNamespaceLimits\x12\x19\n" +
 	"\x05slots\x18\x01 \x01(\rH\x00R\x05slots\x88\x01\x01\x12!\n" +
 	"\tpipelines\x18\x02 \x01(\rH\x01R\tpipelines\x88\x01\x01\x12\x1d\n" +
 	"\amodules\x18\x03 \x01(\rH\x02R\amodules\x88\x01\x01\x12&\n" +
-	"\fmodule_bytes\x18\x04 \x01(\x04H\x03R\vmoduleBytes\x88\x01\x01B\b\n" +
+	"\fmodule_bytes\x18\x04 \x01(\x04H\x03R\vmoduleBytes\x88\x01\x01\x12$\n" +
+	"\vguest_share\x18\x05 \x01(\rH\x04R\n" +
+	"guestShare\x88\x01\x01\x12&\n" +
+	"\fguest_memory\x18\x06 \x01(\x04H\x05R\vguestMemory\x88\x01\x01B\b\n" +
 	"\x06_slotsB\f\n" +
 	"\n" +
 	"_pipelinesB\n" +
 	"\n" +
 	"\b_modulesB\x0f\n" +
-	"\r_module_bytes\"a\n" +
+	"\r_module_bytesB\x0e\n" +
+	"\f_guest_shareB\x0f\n" +
+	"\r_guest_memory\"a\n" +
 	"\x19SetNamespaceLimitsRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
 	"\x06limits\x18\x02 \x01(\v2\x18.weir.v1.NamespaceLimitsR\x06limits\"N\n" +
