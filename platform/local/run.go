@@ -89,6 +89,9 @@ func Run(ctx context.Context, o Options) (err error) {
 			if n, ok := all.Natives[kind]; ok {
 				return n.New(), nil
 			}
+			if placed, ok := all.Placed[kind]; ok {
+				return placed(), nil
+			}
 			return nil, fmt.Errorf("no operator kind %q in a bounded run", kind)
 		},
 	})

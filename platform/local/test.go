@@ -116,6 +116,9 @@ func (t *test) services() runtime.Services {
 			if n, ok := all.Natives[kind]; ok {
 				return n.New(), nil
 			}
+			if placed, ok := all.Placed[kind]; ok {
+				return placed(), nil
+			}
 			return nil, fmt.Errorf("no operator kind %q in a test", kind)
 		},
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -30,6 +31,7 @@ func (s *Server) newOperator(kind string) (operator.Operator, error) {
 	for kind, n := range all.Natives {
 		table[kind] = n.New
 	}
+	maps.Copy(table, all.Placed)
 	build, ok := table[kind]
 	if !ok {
 		var kinds []string

@@ -186,6 +186,20 @@ func TestAMemberIsFoundWithoutDecodingTheRest(t *testing.T) {
 			t.Errorf("%s: %q %t %v", c.record, got, ok, err)
 		}
 	}
+	for record, want := range map[string]string{
+		`{"a":{"b":{"c":"x\u00e9"}},"b":{"c":1}}`:       "xé",
+		`{"a":{"b":{"c":1},"b":{"c":2}}}`:               "2",
+		`{"a":{"b":{"c":1}},"a":{"b":{}}}`:              "",
+		`{"a":{"b":{"c":1}},"a":"{\"b\":{\"c\":2}}"}`:   "",
+		`{"a":{"b":{"c":1,"d":[{"c":3}]},"x":{"c":4}}}`: "1",
+		`{"a":[{"b":{"c":1}}]}`:                         "",
+		`{"a":{"b":{"c":null}}}`:                        "",
+	} {
+		got, ok, err := NewFinder("a", "b", "c").Find([]byte(record))
+		if err != nil || ok != (want != "") || string(got) != want {
+			t.Errorf("a.b.c of %s: %q %t %v", record, got, ok, err)
+		}
+	}
 	for _, bad := range []string{`[]`, `{"origin":1`, `{"origin":1}x`, ``} {
 		if _, _, err := NewFinder("origin").Find([]byte(bad)); err == nil {
 			t.Errorf("%s: no error", bad)

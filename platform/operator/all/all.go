@@ -8,6 +8,7 @@ import (
 
 	"github.com/weirstream/weir/platform/operator"
 	"github.com/weirstream/weir/platform/operator/aggregate"
+	"github.com/weirstream/weir/platform/operator/ingress"
 	"github.com/weirstream/weir/platform/operator/join"
 	"github.com/weirstream/weir/platform/operator/native"
 	"github.com/weirstream/weir/platform/operator/project"
@@ -24,4 +25,10 @@ var Natives = map[string]Native{
 	aggregate.Kind: {aggregate.Plan, func() operator.Operator { return aggregate.New() }},
 	join.Kind:      {join.Plan, func() operator.Operator { return join.New() }},
 	project.Kind:   {project.Plan, func() operator.Operator { return project.New() }},
+}
+
+// Placed has the operators that no pipeline file names: the planner places them
+// by itself. It must not be changed.
+var Placed = map[string]func() operator.Operator{
+	ingress.Kind: func() operator.Operator { return ingress.New() },
 }
