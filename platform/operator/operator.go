@@ -50,6 +50,18 @@ type Committer interface {
 	Committed(checkpoint uint64)
 }
 
+// Waker is an operator that also works when nothing has come in: it waits for
+// something outside, and calls Context.Wake when that is there.
+type Waker interface {
+	// Woken is called after Context.Wake, at least once for the last call.
+	Woken() error
+}
+
+// Brake is an operator that can have too much at hand. While Braking is true its
+// task takes no more from outside, but what is on its way round a cycle. It calls
+// Context.Wake when it has become false.
+type Brake interface{ Braking() bool }
+
 // Output takes an operator's results.
 type Output interface {
 	// Emit passes a batch on and takes over the caller's reference.

@@ -42,6 +42,8 @@ type node struct {
 	inputs int
 	ended  int // inputs that have ended
 	done   bool
+
+	feedback []snapshot.Item // what was on its way to it round a cycle, until it is handed on
 }
 
 // chain is the operators of one task.
@@ -51,6 +53,7 @@ type chain struct {
 	source operator.Source // nil if the head takes inputs
 	heads  [][]route       // stage input -> operators
 	edges  []*outEdge
+	brakes []operator.Brake
 }
 
 // Emit passes a batch to everything that reads the output.

@@ -17,11 +17,24 @@ func (t *Task) onMessage(m local.Message) error {
 		return nil
 	}
 	t.spec.Inbox.Done(m)
-	return err
+	if err != nil || !t.braked {
+		return err
+	}
+	return t.relieve()
 }
 
 func (t *Task) handle(m local.Message) (held bool, err error) {
 	input := t.spec.Inputs[m.Channel]
+	if len(t.held[m.Channel]) > 0 {
+		return true, nil // behind others of its channel
+	}
+	if t.cyclic(m.Channel) {
+		return t.handleCyclic(m)
+	}
+	if t.braking() {
+		t.braked = true
+		return true, nil
+	}
 	switch e := m.Element; e.Kind {
 	case element.KindBatch:
 		if t.aligner.OnElement(m.Channel) == barrier.Hold {
@@ -92,6 +105,9 @@ func (t *Task) onWatermark(channel, input int, w element.Watermark) error {
 // onEnd notes the end of a channel; the stage's input ends with its last one.
 func (t *Task) onEnd(channel, input int) error {
 	t.open[input]--
+	if t.cycle != nil {
+		t.cycle.outside--
+	}
 	if t.open[input] > 0 {
 		return t.onWatermark(channel, input, element.Watermark{Time: element.MaxTime, Status: element.Finished})
 	}
@@ -102,10 +118,21 @@ func (t *Task) onEnd(channel, input int) error {
 	}
 	for _, n := range t.open {
 		if n > 0 {
-			return nil
+			return t.onOutsideEnded()
 		}
 	}
 	return t.onAllEnded()
+}
+
+// onOutsideEnded: what is left comes round a cycle, and asks for no checkpoint.
+func (t *Task) onOutsideEnded() error {
+	if t.cycle == nil {
+		return nil
+	}
+	if t.cycle.outside == 0 && t.trigger.ID > t.done {
+		return t.complete(t.trigger)
+	}
+	return nil
 }
 
 func (t *Task) endSource() error {

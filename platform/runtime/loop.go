@@ -80,6 +80,8 @@ func (t *Task) runInputs(ctx context.Context) error {
 		select { // commands and failures are heard also while there is always work
 		case b := <-t.control:
 			err = t.onTrigger(b)
+		case <-t.wake:
+			err = t.onWake()
 		case err = <-t.failure:
 		default:
 		}
@@ -100,6 +102,9 @@ func (t *Task) runInputs(ctx context.Context) error {
 			case b := <-t.control:
 				start = time.Now()
 				err = t.onTrigger(b)
+			case <-t.wake:
+				start = time.Now()
+				err = t.onWake()
 			case <-timer.C:
 				start, fired = time.Now(), time.Time{} // due now, however recent the last firing was
 			case err = <-t.failure:

@@ -8,6 +8,7 @@ import (
 	"github.com/weirstream/weir/platform/operator"
 	"github.com/weirstream/weir/platform/runtime/barrier"
 	"github.com/weirstream/weir/platform/runtime/exchange/local"
+	"github.com/weirstream/weir/platform/storage/snapshot"
 	"github.com/weirstream/weir/platform/storage/state"
 	"github.com/weirstream/weir/raftmeta/jobgraph"
 )
@@ -39,6 +40,10 @@ func (t *Task) prepare(ctx context.Context) error {
 		return err
 	}
 	t.wireInputs()
+	var err error
+	if t.cycle, err = newCycle(t); err != nil {
+		return err
+	}
 	for i := len(c.nodes) - 1; i >= 0; i-- {
 		if err := t.openNode(ctx, c.nodes[i]); err != nil {
 			return c.nodes[i].wrap(err)
@@ -126,6 +131,7 @@ func (t *Task) openNode(ctx context.Context, n *node) error {
 		return fmt.Errorf("restore: %w", err)
 	}
 	t.clock = max(t.clock, restoredClock(items))
+	items, n.feedback = takeFeedback(items)
 	about := &operator.Context{
 		Identity: operator.Identity{
 			Pipeline: t.spec.Job.Pipeline, PipelineUID: t.spec.Job.PipelineUID,
@@ -145,7 +151,22 @@ func (t *Task) openNode(ctx context.Context, n *node) error {
 		},
 		Meter: n.meter,
 	}
+	if b, ok := n.op.(operator.Brake); ok {
+		n.chain.brakes = append(n.chain.brakes, b)
+	}
 	return n.op.Open(about)
+}
+
+// takeFeedback parts what was on its way round a cycle from the operator's own items.
+func takeFeedback(items []snapshot.Item) (own, feedback []snapshot.Item) {
+	for _, it := range items {
+		if it.Kind == ItemFeedback {
+			feedback = append(feedback, it)
+		} else {
+			own = append(own, it)
+		}
+	}
+	return own, feedback
 }
 
 // Descriptors says what a backend has to keep for an operator.

@@ -9,8 +9,11 @@ import (
 
 func (t *Task) onTrigger(b element.Barrier) error {
 	t.trigger = b
-	if (t.chain.source == nil && !t.ended) || b.ID <= t.done {
+	if b.ID <= t.done {
 		return nil
+	}
+	if t.chain.source == nil && !t.ended && (t.cycle == nil || t.cycle.outside > 0) {
+		return t.relieve() // the barrier may stand behind what the brake holds up
 	}
 	return t.complete(b)
 }
@@ -38,13 +41,26 @@ func (t *Task) complete(b element.Barrier) error {
 	if b.Actions&element.Drain != 0 {
 		t.drained = true
 	}
-	t.acknowledge(TaskSnapshot{Task: t.id, Barrier: b, Operators: ops, AlignTook: aligned, FreezeTook: froze}, ready)
+	s := TaskSnapshot{Task: t.id, Barrier: b, Operators: ops, AlignTook: aligned, FreezeTook: froze}
+	if t.cycle == nil {
+		t.acknowledge(s, ready, nil)
+	} else if err := t.collect(s, ready); err != nil {
+		return err
+	}
 	return t.replayHeld()
 }
 
-// acknowledge hands the snapshot over once every operator allows it.
-func (t *Task) acknowledge(s TaskSnapshot, ready []<-chan struct{}) {
+// acknowledge hands the snapshot over once every operator allows it. finish, if
+// not nil, makes it whole beside the task.
+func (t *Task) acknowledge(s TaskSnapshot, ready []<-chan struct{}, finish func(*TaskSnapshot) error) {
 	t.snapshots.Go(func() {
+		if finish != nil {
+			if err := finish(&s); err != nil {
+				releaseSnapshot(s.Operators)
+				t.fail(err)
+				return
+			}
+		}
 		for _, r := range ready {
 			select {
 			case <-r:

@@ -55,7 +55,9 @@ type Task struct {
 	done      uint64            // id of the last barrier that was handled
 	alignFrom time.Time
 	clock     int64
-	restoring bool // some state is still to be loaded
+	restoring bool   // some state is still to be loaded
+	cycle     *cycle // nil without feedback edges
+	braked    bool   // something of held is there because of the brake
 	drained   bool
 	ended     bool
 
@@ -146,6 +148,9 @@ func (t *Task) Run(ctx context.Context) {
 	stopped := ctx.Err() != nil // then an error of having been cancelled is no news
 	cancel()                    // snapshots that still wait for their turn give up
 	t.snapshots.Wait()
+	if t.cycle != nil {
+		t.cycle.close()
+	}
 	if t.chain != nil {
 		err = errors.Join(err, t.chain.close())
 	}
@@ -175,6 +180,12 @@ func (t *Task) run(ctx context.Context) (err error) {
 		return err
 	}
 	t.events.Opened(t.id)
+	if t.cycle != nil {
+		t.cycle.start(ctx)
+		if err := t.resume(); err != nil {
+			return err
+		}
+	}
 	if t.chain.source != nil {
 		return t.runSource(ctx)
 	}

@@ -79,6 +79,9 @@ func (r *Run) Start() {
 	}
 }
 
+// SetGraph gives the next attempt another graph.
+func (r *Run) SetGraph(g *jobgraph.Graph) { r.graph = g }
+
 // Kill ends the attempt at once.
 func (r *Run) Kill() { r.Worker.Stop(UID) }
 
