@@ -113,5 +113,8 @@ type Context struct {
 	Fail      func(error)     // ends the task from another goroutine
 	Ending    <-chan struct{} // closed when the task is to end: who waits gives up with context.Canceled
 	Published func(checkpoint uint64)
-	Meter     *Meter
+	// Crowded is true while more is on its way round the task's cycle than it
+	// takes: who makes messages of its own accord waits for the next call of Timers.
+	Crowded func() bool
+	Meter   *Meter
 }

@@ -29,6 +29,7 @@ type route struct {
 
 	join    *join // in a Direct: several routes lead to one input
 	channel int
+	round   *round // in a Direct: by a feedback edge
 }
 
 // node is an operator in its chain. It is its operator's Output.
@@ -99,6 +100,9 @@ func (r *route) deliver(ctx context.Context, b *batch.Batch) error {
 	if r.edge != nil {
 		return r.edge.send(ctx, b)
 	}
+	if r.round != nil {
+		return r.round.add(r.node, r.input, b)
+	}
 	r.node.meter.RecordsIn.Add(uint64(b.Len()))
 	if err := r.node.op.Process(r.input, b); err != nil {
 		return r.node.wrap(err)
@@ -109,6 +113,9 @@ func (r *route) deliver(ctx context.Context, b *batch.Batch) error {
 func (r *route) watermark(ctx context.Context, w element.Watermark) error {
 	if r.edge != nil {
 		return r.edge.broadcast(ctx, element.Element{Kind: element.KindWatermark, Watermark: w})
+	}
+	if r.round != nil {
+		return nil
 	}
 	if r.join != nil {
 		merged, changed := r.join.merger.Update(r.channel, w)
@@ -214,6 +221,9 @@ func (c *chain) endNode(n *node) error {
 				if err := r.edge.end(c.ctx); err != nil {
 					return err
 				}
+				continue
+			}
+			if r.round != nil {
 				continue
 			}
 			if r.join != nil {

@@ -274,7 +274,7 @@ func (t *Task) braking() bool {
 	if t.trigger.ID > t.done {
 		return false
 	}
-	if t.cycle != nil && t.cycle.waiting.Load() > FeedbackHighBytes {
+	if t.crowded() {
 		return true
 	}
 	for _, b := range t.chain.brakes {
@@ -284,6 +284,9 @@ func (t *Task) braking() bool {
 	}
 	return false
 }
+
+// crowded says whether more is on its way round than is taken.
+func (t *Task) crowded() bool { return t.cycle != nil && t.cycle.waiting.Load() > FeedbackHighBytes }
 
 // relieve handles what the brake has held up, if it is off.
 func (t *Task) relieve() error {

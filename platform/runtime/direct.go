@@ -18,6 +18,45 @@ import (
 type Direct struct {
 	task    *Task
 	sources map[string]*node
+	round   round
+}
+
+// round has what goes by feedback edges: it is handled when everything before it has been.
+type round struct {
+	queue []pass
+	bytes int64
+}
+
+type pass struct {
+	node  *node
+	input int
+	batch *batch.Batch
+}
+
+func (q *round) add(n *node, input int, b *batch.Batch) error {
+	q.queue = append(q.queue, pass{n, input, b})
+	if q.bytes += sizeOf(b); q.bytes > FeedbackMaxBytes {
+		return fmt.Errorf("%d MiB of messages wait in a loop: %w", q.bytes>>20, ErrRunaway)
+	}
+	return nil
+}
+
+// settle handles what goes round until nothing does.
+func (d *Direct) settle(err error) error {
+	q := &d.round
+	for err == nil && len(q.queue) > 0 {
+		p := q.queue[0]
+		q.queue = q.queue[1:]
+		q.bytes -= sizeOf(p.batch)
+		p.node.meter.RecordsIn.Add(uint64(p.batch.Len()))
+		if err = p.node.op.Process(p.input, p.batch); err != nil {
+			err = p.node.wrap(err)
+		}
+	}
+	if len(q.queue) == 0 {
+		q.queue = nil
+	}
+	return err
 }
 
 // NewDirect opens every operator but the sources.
@@ -84,6 +123,10 @@ func (d *Direct) wire(g *jobgraph.Graph, placed map[TaskID]*node) {
 				join := &join{node: n, input: input, merger: element.NewMerger(len(edges)), open: len(edges)}
 				for k, e := range edges {
 					from := placed[TaskID{e.From, e.Operator}]
+					if e.Feedback {
+						from.routes[e.Output] = append(from.routes[e.Output], route{node: n, input: input, round: &d.round})
+						continue
+					}
 					from.routes[e.Output] = append(from.routes[e.Output], route{node: n, input: input, join: join, channel: k})
 				}
 			}
@@ -93,16 +136,16 @@ func (d *Direct) wire(g *jobgraph.Graph, placed map[TaskID]*node) {
 
 // Emit feeds a source's output; it takes over the batch's reference.
 func (d *Direct) Emit(source string, output int, b *batch.Batch) error {
-	return d.sources[source].Emit(output, b)
+	return d.settle(d.sources[source].Emit(output, b))
 }
 
 // Watermark moves a source's event time.
 func (d *Direct) Watermark(source string, w element.Watermark) error {
-	return d.sources[source].Watermark(w)
+	return d.settle(d.sources[source].Watermark(w))
 }
 
 // Clock lets processing time reach what the services' clock says, and fires what is due.
-func (d *Direct) Clock() error { return d.task.fireTimers() }
+func (d *Direct) Clock() error { return d.settle(d.task.fireTimers()) }
 
 // End ends a source.
 func (d *Direct) End(source string) error {
@@ -110,11 +153,16 @@ func (d *Direct) End(source string) error {
 	if err := n.Watermark(element.Watermark{Time: element.MaxTime, Status: element.Finished}); err != nil {
 		return err
 	}
-	return d.task.chain.endNode(n)
+	return d.settle(d.task.chain.endNode(n))
 }
 
 // Close closes the operators.
-func (d *Direct) Close() error { return d.task.chain.close() }
+func (d *Direct) Close() error {
+	for _, p := range d.round.queue {
+		p.batch.Release()
+	}
+	return d.task.chain.close()
+}
 
 // join merges the watermarks of several edges into one input.
 type join struct {

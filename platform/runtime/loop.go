@@ -150,8 +150,11 @@ func (t *Task) untilTimer() time.Duration {
 		return restorePause
 	}
 	at, ok := t.chain.nextTimer()
-	if !ok {
+	switch {
+	case !ok:
 		return time.Second
+	case t.crowded():
+		return TickEvery / 2 // what is due waits for room, and gets no sooner there by asking
 	}
 	return min(max(time.Duration(at-sinceMicros(t.services.Clock()))*time.Microsecond, 0), time.Second)
 }

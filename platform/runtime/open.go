@@ -149,7 +149,8 @@ func (t *Task) openNode(ctx context.Context, n *node) error {
 		Published: func(checkpoint uint64) {
 			t.events.Published(t.id, n.spec.ID, checkpoint)
 		},
-		Meter: n.meter,
+		Crowded: t.crowded,
+		Meter:   n.meter,
 	}
 	if b, ok := n.op.(operator.Brake); ok {
 		n.chain.brakes = append(n.chain.brakes, b)

@@ -8,9 +8,12 @@ import (
 
 	"github.com/weirstream/weir/platform/operator"
 	"github.com/weirstream/weir/platform/operator/aggregate"
+	"github.com/weirstream/weir/platform/operator/dispatch"
 	"github.com/weirstream/weir/platform/operator/ingress"
 	"github.com/weirstream/weir/platform/operator/join"
 	"github.com/weirstream/weir/platform/operator/native"
+	"github.com/weirstream/weir/platform/operator/outbox"
+	"github.com/weirstream/weir/platform/operator/parked"
 	"github.com/weirstream/weir/platform/operator/project"
 )
 
@@ -30,5 +33,8 @@ var Natives = map[string]Native{
 // Placed has the operators that no pipeline file names: the planner places them
 // by itself. It must not be changed.
 var Placed = map[string]func() operator.Operator{
-	ingress.Kind: func() operator.Operator { return ingress.New() },
+	dispatch.Kind: func() operator.Operator { return dispatch.New() },
+	ingress.Kind:  func() operator.Operator { return ingress.New() },
+	outbox.Kind:   func() operator.Operator { return outbox.New() },
+	parked.Kind:   func() operator.Operator { return parked.New() },
 }

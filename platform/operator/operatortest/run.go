@@ -92,7 +92,7 @@ func Open(t testing.TB, spec Spec, keep Retention, segments ...[]state.Entry) *R
 		Config:   config, Inputs: inputs, Outputs: []*schema.Schema{plan.Output}, Key: plan.Key,
 		State: r.State, Output: (*output)(r), Log: slog.New(slog.DiscardHandler),
 		Clock: func() int64 { return r.Clock }, Wake: func() {}, Fail: func(err error) { t.Error(err) },
-		Published: func(uint64) {}, Meter: &operator.Meter{},
+		Published: func(uint64) {}, Crowded: func() bool { return false }, Meter: &operator.Meter{},
 	})
 	if err != nil {
 		t.Fatalf("open: %v", err)

@@ -1,0 +1,42 @@
+package functions
+
+import (
+	"github.com/weirstream/weir/abi/schema"
+	"github.com/weirstream/weir/platform/batch"
+)
+
+// Keyer gives the keys of state that belongs to addresses: the canonical key of
+// (type, id), under the hash of the id alone, by which messages are partitioned.
+type Keyer struct {
+	Bytes   []byte   // key i of the last batch is Bytes[Offsets[i]:Offsets[i+1]]
+	Offsets []int32  //
+	Hashes  []uint64 // likewise
+
+	both, id *batch.Keyer
+}
+
+// NewKeyer makes a Keyer for the named columns of type and id.
+func NewKeyer(s *schema.Schema, typeColumn, idColumn string) (*Keyer, error) {
+	both, err := batch.NewKeyer(s, []string{typeColumn, idColumn})
+	if err != nil {
+		return nil, err
+	}
+	id, err := batch.NewKeyer(s, []string{idColumn})
+	return &Keyer{both: both, id: id}, err
+}
+
+// Encode computes keys and hashes of the rows that are meant; never from hashes
+// that the batch brings along, which may be of another column.
+func (k *Keyer) Encode(b *batch.Batch) error {
+	v := b.Retain().View()
+	defer v.Release()
+	v.Hashes = nil
+	if err := k.both.Encode(v); err != nil {
+		return err
+	}
+	if err := k.id.Encode(v); err != nil {
+		return err
+	}
+	k.Bytes, k.Offsets, k.Hashes = k.both.Keys.Bytes, k.both.Keys.Offsets, k.id.Hashes
+	return nil
+}
