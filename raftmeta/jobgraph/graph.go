@@ -13,7 +13,7 @@ const FormatVersion = 1
 // Limits of one graph. A graph past one of them is refused by Validate.
 const (
 	MaxStages            = 256
-	MaxOperatorsPerStage = 64
+	MaxOperatorsPerStage = 512 // stateful functions have one for each type
 	MaxEdges             = 1024
 	MaxParallelism       = 256 // the number of key groups
 	MaxIDBytes           = 128
@@ -101,7 +101,8 @@ type Edge struct {
 	Partitioning Partitioning `json:"partitioning"`
 	Key          []string     `json:"key,omitempty"`
 	Schema       string       `json:"schema"`
-	// Feedback marks an edge that closes a cycle (stateful functions).
+	// Feedback marks an edge that closes a cycle (stateful functions). It leads by
+	// hash from a stage to itself, which has an input from outside too.
 	Feedback bool `json:"feedback,omitempty"`
 	// Durable edges go through a topic and so end a region.
 	Durable bool `json:"durable,omitempty"`

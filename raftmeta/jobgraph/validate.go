@@ -203,6 +203,12 @@ func (v *validator) edges() {
 		if e.Partitioning == Forward && from.Parallelism != to.Parallelism {
 			v.add(where, fmt.Sprintf("forwards %d tasks to %d", from.Parallelism, to.Parallelism), "use rebalance, or one parallelism")
 		}
+		if e.Feedback && (e.From != e.To || e.Partitioning != Hash) {
+			v.add(where, fmt.Sprintf("is a feedback edge from stage %d to %d by %s", e.From, e.To, e.Partitioning), "it leads by hash to its own stage")
+		}
+		if e.Feedback && e.Durable {
+			v.add(where, "is a feedback edge and durable", "what goes through a topic closes no cycle")
+		}
 		key := fmt.Sprint(e.From, e.Operator, e.Output, e.To, e.Input)
 		if seen[key] {
 			v.add(where, "stands twice", "")
@@ -216,10 +222,15 @@ func (v *validator) wiring() {
 	for i := range v.g.Stages {
 		s := &v.g.Stages[i]
 		fed := make(map[int]bool)
+		outside, feedback := false, false
 		for j := range v.g.Edges {
 			if e := &v.g.Edges[j]; int(e.To) == i {
 				fed[e.Input] = true
+				outside, feedback = outside || !e.Feedback, feedback || e.Feedback
 			}
+		}
+		if feedback && !outside {
+			v.add(fmt.Sprintf("stage %q", s.Name), "is fed by feedback edges alone", "nothing would ever come in, and no barrier: give it an input from outside")
 		}
 		read := make(map[int]bool)
 		for j := range s.Operators {
