@@ -37,6 +37,7 @@ type File struct {
 	Sources     []Source
 	Operators   []Operator
 	Sinks       []Sink
+	Functions   *Functions // nil: the pipeline has none
 }
 
 // Checkpoint is how often checkpoints are taken; zero fields take the defaults.

@@ -96,8 +96,61 @@ func TestColumnsMayBeAMapping(t *testing.T) {
 	}
 }
 
+const app = `
+pipeline: shop
+functions:
+  modules: [shop, audit]
+  parallelism: 3
+  config: {com.example/cart: {limit: 3}}
+  ingress:
+    - {topic: orders, to: com.example/cart}
+    - {name: again, topic: orders, to: [com.example/cart, com.example/audit], id: {field: order.no}, typename: com.example/order, start: latest, errors: fail}
+  egress:
+    - {id: com.example/bills, topic: bills, guarantee: at_least_once, options: {codec: zstd}}
+`
+
+func TestFunctionsAreRead(t *testing.T) {
+	f, problems := Parse([]byte(app))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	fn := f.Functions
+	if fn.Parallelism != 3 || len(fn.Modules) != 2 || fn.Modules[1].Value != "audit" || fn.Config[0].Type.Value != "com.example/cart" || string(fn.Config[0].Config) != `{"limit":3}` {
+		t.Fatalf("%+v", fn)
+	}
+	if in := fn.Ingress[0]; in.Name.Value != "orders" || in.Field.Value != "" || len(in.To) != 1 || in.Pos != (Pos{Line: 8, Column: 7}) {
+		t.Fatalf("%+v", in)
+	}
+	if in := fn.Ingress[1]; in.Name.Value != "again" || in.Field.Value != "order.no" || in.To[1].Value != "com.example/audit" || in.Errors != Fail {
+		t.Fatalf("%+v", in)
+	}
+	if e := fn.Egress[0]; e.ID.Value != "com.example/bills" || e.Topic.Value != "bills" || e.Guarantee.Value != "at_least_once" || string(e.Options) != `{"codec":"zstd"}` {
+		t.Fatalf("%+v", e)
+	}
+	for _, c := range []struct{ old, new, want string }{
+		{"{name: again, topic", "{topic", `line 9, column 15: the ingress "orders" stands twice`},
+		{"{field: order.no}", "order.no", `"order.no" is not where an id can come from; write id: key`},
+		{"{field: order.no}", "{}", `id names no field`},
+		{"topic: orders, to: com.example/cart}", "topic: orders}", "line 8, column 7: an ingress has no type to send to"},
+		{"{id: com.example/bills, topic: bills,", "{id: com.example/bills,", "an egress has no topic"},
+		{"{id: com.example/bills, ", "{", "an egress has no id"},
+		{"topic: bills", "tpoic: bills", `unknown field "tpoic" in an egress; did you mean "topic"?`},
+		{"config: {com.example/cart: {limit: 3}}", "config: 3", "config is a mapping from types"},
+	} {
+		text := strings.Replace(app, c.old, c.new, 1)
+		if text == app {
+			t.Fatal("the case changes nothing:", c.old)
+		}
+		_, problems := Parse([]byte(text))
+		if len(problems) == 0 || !strings.Contains(problems[0].Error(), c.want) {
+			t.Errorf("got  %v\nwant %s", problems, c.want)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
+	f.Add([]byte(app))
 	f.Add([]byte("a: &x [*x]"))
 	f.Add([]byte("# nothing\n"))
 	f.Add([]byte("{}"))

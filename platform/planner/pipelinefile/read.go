@@ -49,12 +49,17 @@ func Parse(text []byte) (*File, []Problem) {
 		"sinks": func(n *yaml.Node) {
 			r.each(n, "sinks", func(name Text, n *yaml.Node) { f.Sinks = append(f.Sinks, r.sink(name, n)) })
 		},
+		"functions": func(n *yaml.Node) { f.Functions = r.functions(n) },
 	})
 	if f.Name.Value == "" && len(r.problems) == 0 {
 		r.add(doc.Content[0], "the field pipeline is missing", "start with: pipeline: NAME")
 	}
-	if n := len(f.Sources) + len(f.Operators) + len(f.Sinks); n > MaxParts {
-		r.add(doc.Content[0], fmt.Sprintf("%d sources, operators and sinks, the limit is %d", n, MaxParts), "split the pipeline at a topic")
+	n := len(f.Sources) + len(f.Operators) + len(f.Sinks)
+	if f.Functions != nil {
+		n += len(f.Functions.Ingress) + len(f.Functions.Egress)
+	}
+	if n > MaxParts {
+		r.add(doc.Content[0], fmt.Sprintf("%d sources, operators, sinks, ingresses and egresses, the limit is %d", n, MaxParts), "split the pipeline at a topic")
 	}
 	r.uniqueNames(f)
 	return f, r.problems
