@@ -30,6 +30,7 @@ type Version struct {
 // Function is one function. The order of each list is the index used in frames; output 0 is the main one.
 type Function struct {
 	Name     string   `json:"name"`
+	Type     string   `json:"type,omitempty"` // of a stateful function: namespace/name
 	Doc      string   `json:"doc,omitempty"`
 	Inputs   []Input  `json:"inputs"`
 	Outputs  []Output `json:"outputs,omitempty"`

@@ -150,7 +150,7 @@ func incompatible(old, now *shape) string {
 		return "it is written by another codec"
 	case a.Key != b.Key:
 		return "its entries have another key"
-	case !slices.EqualFunc(old.key, now.key, func(x, y []string) bool { return slices.Equal(x, y) }):
+	case jobgraph.Rekeyed(old.key, now.key):
 		return "the operator has another key"
 	case a.Value == b.Value && a.Version == b.Version:
 		return ""

@@ -124,7 +124,11 @@ func plan(t *testing.T, text []byte, w planner.World) string {
 		showStage(&b, &p.Graph.Stages[i])
 	}
 	for _, e := range p.Graph.Edges {
-		fmt.Fprintf(&b, "edge %d.%d.%d -> %d.%d %s %s: %s\n", e.From, e.Operator, e.Output, e.To, e.Input, e.Partitioning, strings.Join(e.Key, ","), e.Schema)
+		kind := "edge"
+		if e.Feedback {
+			kind = "feedback edge"
+		}
+		fmt.Fprintf(&b, "%s %d.%d.%d -> %d.%d %s %s: %s\n", kind, e.From, e.Operator, e.Output, e.To, e.Input, e.Partitioning, strings.Join(e.Key, ","), e.Schema)
 	}
 	return b.String()
 }

@@ -49,12 +49,14 @@ type output struct {
 
 // logical is a pipeline whose names are resolved.
 type logical struct {
-	file     *pipelinefile.File
-	world    World
-	nodes    []*node // sources and operators in the order of the file, then sinks
-	byName   map[string]*node
-	problems []pipelinefile.Problem
-	warnings []pipelinefile.Problem
+	file   *pipelinefile.File
+	world  World
+	nodes  []*node // sources and operators in the order of the file, then sinks
+	byName map[string]*node
+	// functions are the pipeline's stateful functions; nil: it has none.
+	functions *application
+	problems  []pipelinefile.Problem
+	warnings  []pipelinefile.Problem
 }
 
 func (l *logical) problem(pos pipelinefile.Pos, hint, format string, args ...any) {
@@ -63,10 +65,7 @@ func (l *logical) problem(pos pipelinefile.Pos, hint, format string, args ...any
 
 func resolve(f *pipelinefile.File, w World, scale Scale) *logical {
 	l := &logical{file: f, world: w, byName: map[string]*node{}}
-	width := f.Parallelism
-	if width == 0 {
-		width = DefaultParallelism
-	}
+	width := l.width()
 	for i := range f.Sources {
 		s := &f.Sources[i]
 		l.add(&node{name: s.Name.Value, pos: s.Pos, source: s, parallelism: width, letters: l.deadLetters(s.Errors)})
@@ -98,6 +97,12 @@ func resolve(f *pipelinefile.File, w World, scale Scale) *logical {
 		}
 		l.node(n)
 	}
+	if f.Functions != nil {
+		l.application(scale)
+		if len(f.Sources)+len(f.Operators)+len(f.Sinks) == 0 {
+			return l // functions are a whole pipeline
+		}
+	}
 	if len(f.Sources) == 0 {
 		l.problem(pipelinefile.Pos{Line: 1, Column: 1}, "add sources:", "the pipeline has no source")
 	}
@@ -105,6 +110,14 @@ func resolve(f *pipelinefile.File, w World, scale Scale) *logical {
 		l.problem(pipelinefile.Pos{Line: 1, Column: 1}, "add sinks:", "the pipeline has no sink: its results would go nowhere")
 	}
 	return l
+}
+
+// width is the parallelism of whatever has none of its own.
+func (l *logical) width() int {
+	if l.file.Parallelism == 0 {
+		return DefaultParallelism
+	}
+	return l.file.Parallelism
 }
 
 // id is the operator's in the job graph.
@@ -209,9 +222,8 @@ func (l *logical) operator(n *node) {
 		l.problem(n.pos, "add module: NAME to it or to the pipeline", "operator %s names a function and no module", n.name)
 		return
 	}
-	m, ok := l.world.Module(ModuleName(name.Value))
+	m, ok := l.module(name)
 	if !ok {
-		l.problem(name.Pos, orElse(pipelinefile.Suggest(ModuleName(name.Value), l.world.ModuleNames()), "push it by: weir module push FILE.wasm"), "there is no module %q", ModuleName(name.Value))
 		return
 	}
 	f := m.Manifest.Function(o.Function.Value)
@@ -236,6 +248,14 @@ func (l *logical) operator(n *node) {
 		l.problem(o.Key[0].Pos, "leave key out; to key by another column, name it so upstream", "function %s says its own key", f.Name)
 	}
 	l.functionInputs(n, f)
+}
+
+func (l *logical) module(name pipelinefile.Text) (Module, bool) {
+	m, ok := l.world.Module(ModuleName(name.Value))
+	if !ok {
+		l.problem(name.Pos, orElse(pipelinefile.Suggest(ModuleName(name.Value), l.world.ModuleNames()), "push it by: weir module push FILE.wasm"), "there is no module %q", ModuleName(name.Value))
+	}
+	return m, ok
 }
 
 // functionInputs wires the function's inputs by name, or its only one without.

@@ -25,14 +25,14 @@ func (w oneModule) HasSecret(string) bool { return false }
 
 func (w oneModule) TopicNames() []string { return nil }
 
-const functions = `{"abi":{"major":1,"minor":0},"requires":[%s],"functions":[{"name":"sums",
+const sumsManifest = `{"abi":{"major":1,"minor":0},"requires":[%s],"functions":[{"name":"sums",
  "inputs":[{"name":"in","columns":"k:utf8,v:int64,f:float64?","key":["k"]}],
  "outputs":[{"name":"out","columns":"k:utf8,total:int64"}]}]}`
 
 // world has a function that wants an int64 and a nullable float64 by the key k.
 func world(t *testing.T, requires string) World {
 	t.Helper()
-	m, err := manifest.Parse([]byte(fmt.Sprintf(functions, requires)))
+	m, err := manifest.Parse([]byte(fmt.Sprintf(sumsManifest, requires)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,10 +26,13 @@ type Plan struct {
 	Graph       *jobgraph.Graph
 	Modules     []string // digests
 	Guarantee   connector.Guarantee
-	DeadLetters string   // topic; empty: nothing can go there
-	Reads       []string // topics
-	Writes      []string
-	Warnings    []pipelinefile.Problem
+	DeadLetters string // topic; empty: nothing can go there
+	// Messages and Replies are the topics of what comes to stateful functions through
+	// the API and of its answers; empty: the pipeline has no such functions.
+	Messages, Replies string
+	Reads             []string // topics
+	Writes            []string
+	Warnings          []pipelinefile.Problem
 }
 
 // Scale is a parallelism by operator id, in place of what the file says.
@@ -55,6 +58,7 @@ func MakeScaled(f *pipelinefile.File, w World, scale Scale) (*Plan, []pipelinefi
 			return nil, []pipelinefile.Problem{{Pos: n.pos, Message: err.Error()}}
 		}
 	}
+	p.functionStage()
 	if err := p.deadLetters(); err != nil {
 		return nil, []pipelinefile.Problem{{Message: err.Error()}}
 	}
@@ -67,8 +71,15 @@ func MakeScaled(f *pipelinefile.File, w World, scale Scale) (*Plan, []pipelinefi
 // physical places nodes in stages.
 type physical struct {
 	*logical
-	plan   *Plan
-	places map[*node]place
+	plan    *Plan
+	places  map[*node]place
+	letters []letterOutput
+}
+
+// letterOutput is an output for dead letters.
+type letterOutput struct {
+	place
+	output int
 }
 
 // place is where a node became an operator.
@@ -198,18 +209,12 @@ func statesOf(f *manifest.Function) []jobgraph.State {
 
 // deadLetters adds the sink that takes every operator's dead letters.
 func (p *physical) deadLetters() error {
-	var edges []jobgraph.Edge
 	for _, n := range p.nodes {
-		if !n.letters {
-			continue
+		if n.letters {
+			p.letters = append(p.letters, letterOutput{p.places[n], len(n.outputs)})
 		}
-		at := p.places[n]
-		edges = append(edges, jobgraph.Edge{
-			From: at.stage, Operator: at.operator, Output: len(n.outputs),
-			Partitioning: jobgraph.Rebalance, Schema: deadletter.Schema.String(),
-		})
 	}
-	if len(edges) == 0 {
+	if len(p.letters) == 0 {
 		return nil
 	}
 	p.plan.DeadLetters = p.file.DeadLetters.Value
@@ -224,9 +229,11 @@ func (p *physical) deadLetters() error {
 		ID: deadLetterStage, Kind: kindSink, Config: config,
 		Inputs: []string{deadletter.Schema.String()}, Upstream: []jobgraph.Port{{Operator: -1}},
 	})
-	for _, e := range edges {
-		e.To = at.stage
-		p.plan.Graph.Edges = append(p.plan.Graph.Edges, e)
+	for _, l := range p.letters {
+		p.plan.Graph.Edges = append(p.plan.Graph.Edges, jobgraph.Edge{
+			From: l.stage, Operator: l.operator, Output: l.output, To: at.stage,
+			Partitioning: jobgraph.Rebalance, Schema: deadletter.Schema.String(),
+		})
 	}
 	return nil
 }

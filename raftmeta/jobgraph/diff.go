@@ -74,7 +74,7 @@ func diffOperator(old, o *Operator, existed bool) []Change {
 		operator.Fate, operator.Why = Changed, "its schemas differ"
 	}
 	changes := []Change{operator}
-	rekeyed := !slices.EqualFunc(old.Key, o.Key, func(a, b []string) bool { return slices.Equal(a, b) })
+	rekeyed := Rekeyed(old.Key, o.Key)
 	for k := range o.State {
 		st := &o.State[k]
 		change := Change{Operator: o.ID, State: st.Name, Fate: New}
@@ -97,6 +97,14 @@ func diffOperator(old, o *Operator, existed bool) []Change {
 		}
 	}
 	return changes
+}
+
+// Rekeyed tells whether an operator's state was kept by another key. Inputs may
+// come and go behind the others: what an outbox of stateful functions keeps is by
+// its sender, whichever types there are.
+func Rekeyed(old, now [][]string) bool {
+	n := min(len(old), len(now))
+	return (n == 0) != (len(old)+len(now) == 0) || !slices.EqualFunc(old[:n], now[:n], slices.Equal)
 }
 
 // drift names the first difference that matters to stored bytes. TTL, form and size limits may change on live state.

@@ -203,6 +203,15 @@ func TestADiffSaysWhatStateIsKeptDroppedAndNew(t *testing.T) {
 	if got := fmt.Sprint(Diff(from, rekeyed)); !strings.Contains(got, "{count n changed key was [[k]], is [[v]]}") {
 		t.Errorf("another key: %s", got)
 	}
+	wider := keyed()
+	wider.Stages[1].Operators[0].Inputs = append(wider.Stages[1].Operators[0].Inputs, rowSchema)
+	wider.Stages[1].Operators[0].Key = append(wider.Stages[1].Operators[0].Key, []string{"v"})
+	if got := fmt.Sprint(Diff(from, wider)); !strings.Contains(got, "{count n kept }") {
+		t.Errorf("another input behind the others: %s", got)
+	}
+	if Rekeyed(nil, nil) || !Rekeyed(nil, [][]string{{"k"}}) || !Rekeyed([][]string{{"k"}}, nil) {
+		t.Error("a key that comes or goes is another key, none is not")
+	}
 	if got := Diff(nil, to); len(got) != 6 || got[0].Fate != New {
 		t.Errorf("from nothing: %v", got)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/weirstream/weir/abi/schema"
 	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/connector/jetstream"
+	"github.com/weirstream/weir/platform/connector/replies"
 )
 
 // Environment is what connectors need from their server.
@@ -34,6 +35,8 @@ type Environment struct {
 const (
 	Topic = "topic"
 	File  = "file"
+	// Replies answers calls of functions; only the planner places it.
+	Replies = "replies"
 )
 
 // entry is a connector; a nil function says that it has no such direction.
@@ -50,6 +53,18 @@ type entry struct {
 var connectors = []entry{
 	{Topic, topicSource, topicSink, func(v connector.Values) bool { return v.Flag("bounded") }, openTopicSource, openTopicSink},
 	{File, fileSource, fileSink, func(connector.Values) bool { return true }, openFileSource, openFileSink},
+	{kind: Replies, sink: connector.Spec{Kind: "replies", Doc: "Answers calls of functions where their callers wait."}, openSink: openReplies},
+}
+
+func openReplies(_ context.Context, env Environment, _ connector.Values, rows *schema.Schema, g connector.Guarantee) (connector.Sink, error) {
+	if g != connector.AtLeastOnce {
+		return nil, mistake{fmt.Errorf("answers come at once: the guarantee is %s", connector.AtLeastOnce)}
+	}
+	s, err := replies.New(env.NATS, rows)
+	if err != nil {
+		return nil, mistake{err}
+	}
+	return s, nil
 }
 
 // Kinds lists the connectors.
@@ -76,6 +91,9 @@ func find(kind string) (*entry, error) {
 // SourceSpec describes the options of a connector's sources.
 func SourceSpec(kind string) (connector.Spec, error) {
 	e, err := find(kind)
+	if err == nil && e.openSource == nil {
+		err = fmt.Errorf("connector %q has no source", kind)
+	}
 	if err != nil {
 		return connector.Spec{}, err
 	}
@@ -94,6 +112,9 @@ func SinkSpec(kind string) (connector.Spec, error) {
 // Bounded tells whether a source ends by itself; its options must be right.
 func Bounded(kind string, options json.RawMessage) (bool, error) {
 	e, err := find(kind)
+	if err == nil && e.bounded == nil {
+		err = fmt.Errorf("connector %q has no source", kind)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -116,6 +137,9 @@ func (m mistake) Unwrap() error { return m.error }
 // pipeline file can mend is refused with connector.ErrPermanent.
 func OpenSource(ctx context.Context, env Environment, kind string, options json.RawMessage, rows *schema.Schema) (connector.Source, error) {
 	e, err := find(kind)
+	if err == nil && e.openSource == nil {
+		err = fmt.Errorf("connector %q has no source", kind)
+	}
 	if err != nil {
 		return nil, mistake{err}
 	}

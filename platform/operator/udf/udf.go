@@ -45,6 +45,8 @@ type Config struct {
 	Module   string          `json:"module"` // digest
 	Function string          `json:"function"`
 	Config   json.RawMessage `json:"config,omitempty"` // the function's own
+	// Address is the type of a stateful function: its outputs get the caller's columns.
+	Address string `json:"address,omitempty"`
 	// DeadLetters: refused rows go to the output after the function's own; otherwise they fail the job.
 	DeadLetters bool `json:"dead_letters,omitempty"`
 	// CallTimeoutMs and MemoryPages override the defaults.
