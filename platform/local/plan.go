@@ -91,6 +91,11 @@ func (p *project) load(ctx context.Context, paths map[string]string) error {
 	for _, o := range p.file.Operators {
 		note(o.Module.Value)
 	}
+	if f := p.file.Functions; f != nil {
+		for _, m := range f.Modules {
+			note(m.Value)
+		}
+	}
 	for name, file := range paths {
 		names[name] = file
 	}

@@ -50,6 +50,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
+	if p.file.Functions != nil {
+		return fmt.Errorf("pipeline %s has stateful functions, which do not end with their input: nobody can see that a cycle is done, and a delayed message may be years away; try it with weir dev, or run it on a server: weir pipeline apply %s", p.file.Name.Value, o.Pipeline)
+	}
 	if o.Parallelism > 0 {
 		p.file.Parallelism = o.Parallelism
 	}

@@ -18,9 +18,6 @@ import (
 // DefaultRetain is how many checkpoints besides the last are kept of a pipeline whose file says nothing.
 const DefaultRetain = 2
 
-// systemDeadLetter is why a topic of dead letters exists.
-const systemDeadLetter = "dead_letter"
-
 // Validate checks a file and changes nothing.
 func (s *Service) Validate(ctx context.Context, r *weirv1.ValidatePipelineRequest) (*weirv1.ValidatePipelineResponse, error) {
 	p, err := s.plan(ctx, r.GetNamespace(), r.GetFile())
@@ -49,10 +46,16 @@ func (s *Service) Apply(ctx context.Context, r *weirv1.ApplyPipelineRequest) (*w
 	if err := p.allowed(diff, r.GetAllowDroppedState()); err != nil {
 		return nil, err
 	}
-	if p.DeadLetters != "" {
-		if _, err := s.options.Topics.CreateSystem(ctx, p.namespace, p.DeadLetters, systemDeadLetter); err != nil {
-			return nil, fmt.Errorf("apply pipeline %s: make its topic of dead letters: %w", name, err)
+	if p.Messages != "" {
+		// Types are unique: between the look and the entry no other pipeline may come by one of them.
+		s.typing.Lock()
+		defer s.typing.Unlock()
+		if err := s.typesFree(ctx, s.view(), p); err != nil {
+			return nil, err
 		}
+	}
+	if err := s.makeTopics(ctx, p); err != nil {
+		return nil, fmt.Errorf("apply pipeline %s: %w", name, err)
 	}
 	s.naming.RLock()
 	defer s.naming.RUnlock()

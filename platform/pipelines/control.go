@@ -98,6 +98,10 @@ func (s *Service) Delete(ctx context.Context, r *weirv1.DeletePipelineRequest) (
 	if runs(p) {
 		return nil, hint(refuse(catalog.ErrInUse, "delete pipeline %s: its job is %s", p.Name, p.Job.State), "stop it first: weir pipeline stop %s", p.Name)
 	}
+	// First, so that after a crash the pipeline is there to be deleted again.
+	if err := s.dropTopics(ctx, p.Namespace, p.Name); err != nil {
+		return nil, fmt.Errorf("delete pipeline %s: %w", p.Name, err)
+	}
 	if _, err := s.options.Node.Propose(ctx, &catalog.DeletePipeline{At: s.now(), UID: p.UID}); err != nil {
 		return nil, err
 	}

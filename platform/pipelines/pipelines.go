@@ -84,8 +84,11 @@ type Service struct {
 	naming  sync.RWMutex
 	orphans map[string]time.Time // objects that nothing names, since when; of Sweep alone
 
-	mu   sync.Mutex // guards uses
-	uses map[catalog.Digest]uses
+	typing sync.Mutex // held while a pipeline with stateful functions is applied
+
+	mu    sync.Mutex // guards what follows
+	uses  map[catalog.Digest]uses
+	types map[string]string // type with its namespace -> uid of the pipeline that had it when it was last looked for
 }
 
 // New makes a service. Run keeps its rates.
@@ -102,7 +105,7 @@ func New(o Options) *Service {
 	if o.Warnings == nil {
 		o.Warnings = func(catalog.Delivery) []string { return nil }
 	}
-	return &Service{options: o, live: live{jobs: map[string]*history{}}, uses: map[catalog.Digest]uses{}}
+	return &Service{options: o, live: live{jobs: map[string]*history{}}, uses: map[catalog.Digest]uses{}, types: map[string]string{}}
 }
 
 // ProblemsError says what is wrong with a pipeline file, with places and hints.

@@ -62,6 +62,12 @@ func (s *Service) plan(ctx context.Context, namespace, text string) (*planned, e
 	if err := deadLetterTopic(state, p); err != nil {
 		return nil, err
 	}
+	if err := functionTopics(state, p); err != nil {
+		return nil, err
+	}
+	if err := s.typesFree(ctx, state, p); err != nil {
+		return nil, err
+	}
 	return p, s.finish(ctx, state, p)
 }
 

@@ -112,7 +112,11 @@ func scaleTo(file *pipelinefile.File, now *jobgraph.Graph, n int, operator strin
 	part := func(id string, own int, single bool) {
 		ids = append(ids, id)
 		width := 0
-		if stage, _, ok := now.Operator(id); ok {
+		at := id
+		if at == planner.FunctionsStage {
+			at = planner.DispatchID // the head of their stage
+		}
+		if stage, _, ok := now.Operator(at); ok {
 			width = now.Stages[stage].Parallelism
 			scale[id] = width
 		}
@@ -136,6 +140,12 @@ func scaleTo(file *pipelinefile.File, now *jobgraph.Graph, n int, operator strin
 	for i := range file.Sinks {
 		f := &file.Sinks[i]
 		part(planner.SinkID(f.Name.Value), f.Parallelism, f.File.Value != "" && !strings.HasSuffix(f.File.Value, "/"))
+	}
+	if fn := file.Functions; fn != nil {
+		part(planner.FunctionsStage, fn.Parallelism, false)
+		for i := range fn.Ingress {
+			part(planner.IngressID(fn.Ingress[i].Name.Value), 0, false)
+		}
 	}
 	if operator != "" && !slices.Contains(ids, operator) {
 		return nil, nil, hint(refuse(catalog.ErrNotFound, "it has no operator %q", operator), "it has %s", strings.Join(ids, ", "))

@@ -15,8 +15,9 @@ import (
 // maxUses bounds the graphs whose topics are remembered.
 const maxUses = 4096
 
-// uses are the topics, by namespace/name, that a graph reads and writes.
-type uses struct{ reads, writes []string }
+// uses are the topics, by namespace/name, that a graph reads and writes, and its
+// types of stateful functions.
+type uses struct{ reads, writes, types []string }
 
 // Users names the pipelines that use a topic: by their names, or, in another
 // namespace than the topic's, as namespace/name.
@@ -63,6 +64,7 @@ func (s *Service) usesOf(ctx context.Context, p *catalog.Pipeline) (uses, error)
 		return u, err
 	}
 	u = topicsOf(g)
+	u.types = typesOf(g)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.uses) >= maxUses {

@@ -21,7 +21,7 @@ const FunctionsStage = "functions"
 // of which is an operator by its own name. A part of a file has no dot in its name.
 const (
 	MessagesID     = FunctionsStage + ".messages" // the source of what comes through the API
-	dispatchID     = FunctionsStage + ".dispatch"
+	DispatchID     = FunctionsStage + ".dispatch"
 	parkedID       = FunctionsStage + ".parked"
 	outboxID       = FunctionsStage + ".outbox"
 	repliesID      = FunctionsStage + ".replies"
@@ -72,13 +72,13 @@ func (a *application) typeNames() []string {
 }
 
 // application resolves the functions block of the file.
-func (l *logical) application(scale Scale) {
+func (l *logical) application() {
 	f := l.file.Functions
 	a := &application{Functions: f, parallelism: f.Parallelism, letters: l.deadLetters(f.Errors)}
 	if a.parallelism == 0 {
 		a.parallelism = l.width()
 	}
-	if n, ok := scale[FunctionsStage]; ok {
+	if n := l.scale[FunctionsStage]; n > 0 {
 		a.parallelism = n
 	}
 	for _, n := range l.nodes {

@@ -79,7 +79,7 @@ func (b *stageBuilder) add(op jobgraph.Operator, config any) int {
 func (b *stageBuilder) types() {
 	names := b.app.typeNames()
 	head := b.add(jobgraph.Operator{
-		ID: dispatchID, Kind: dispatch.Kind, Inputs: []string{message, message},
+		ID: DispatchID, Kind: dispatch.Kind, Inputs: []string{message, message},
 		Outputs:  slices.Repeat([]string{message}, len(names)+1),
 		Upstream: []jobgraph.Port{{Operator: -1, Output: fromOutside}, {Operator: -1, Output: fromItself}},
 	}, dispatch.Config{Types: names})
@@ -185,7 +185,11 @@ func (b *stageBuilder) ingress(in *pipelinefile.Ingress) {
 	}
 	n := &node{source: ingressSource(in), letters: b.logical.deadLetters(policy)}
 	n.source.Format.Value = rawFormat
-	at := b.source(IngressID(in.Name.Value), b.width(), schema.Raw(), n.letters, b.physical.sourceConfig(n))
+	id, width := IngressID(in.Name.Value), b.width()
+	if n := b.scale[id]; n > 0 {
+		width = n
+	}
+	at := b.source(id, width, schema.Raw(), n.letters, b.physical.sourceConfig(n))
 	router := jobgraph.Operator{
 		ID: routerPrefix + in.Name.Value, Kind: ingress.Kind, Inputs: []string{schema.Raw().String()}, Outputs: []string{message},
 		Upstream: []jobgraph.Port{{Operator: at.operator}}, Config: encode(ingressConfig(in, n.letters)),

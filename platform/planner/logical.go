@@ -51,6 +51,7 @@ type output struct {
 type logical struct {
 	file   *pipelinefile.File
 	world  World
+	scale  Scale
 	nodes  []*node // sources and operators in the order of the file, then sinks
 	byName map[string]*node
 	// functions are the pipeline's stateful functions; nil: it has none.
@@ -64,7 +65,7 @@ func (l *logical) problem(pos pipelinefile.Pos, hint, format string, args ...any
 }
 
 func resolve(f *pipelinefile.File, w World, scale Scale) *logical {
-	l := &logical{file: f, world: w, byName: map[string]*node{}}
+	l := &logical{file: f, world: w, scale: scale, byName: map[string]*node{}}
 	width := l.width()
 	for i := range f.Sources {
 		s := &f.Sources[i]
@@ -98,7 +99,7 @@ func resolve(f *pipelinefile.File, w World, scale Scale) *logical {
 		l.node(n)
 	}
 	if f.Functions != nil {
-		l.application(scale)
+		l.application()
 		if len(f.Sources)+len(f.Operators)+len(f.Sinks) == 0 {
 			return l // functions are a whole pipeline
 		}

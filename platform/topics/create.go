@@ -62,12 +62,24 @@ func (s *Service) Create(ctx context.Context, r *weirv1.CreateTopicRequest) (*we
 	return &weirv1.CreateTopicResponse{Topic: message(t)}, nil
 }
 
+// Why topics exist that Weir itself makes.
+const (
+	SystemDeadLetters = "dead_letter"
+	// SystemMessages is of the messages that come to stateful functions through the
+	// API, SystemReplies of the answers to calls.
+	SystemMessages = "function_messages"
+	SystemReplies  = "function_replies"
+)
+
+// DeduplicationWindow is how long a topic of messages knows an idempotency key.
+const DeduplicationWindow = 2 * time.Minute
+
 // CreateSystem makes a topic that Weir itself needs, say for dead letters, if it is not there.
-func (s *Service) CreateSystem(ctx context.Context, namespace, name, why string) (*catalog.Topic, error) {
+func (s *Service) CreateSystem(ctx context.Context, namespace, name, why string, keep catalog.Retention) (*catalog.Topic, error) {
 	if t, ok := s.options.Node.View().Topic(namespace, name); ok {
 		return t, nil
 	}
-	t, err := s.create(ctx, catalog.CreateTopic{Namespace: namespace, Name: name, Partitions: 1, Layout: catalog.LayoutFrames, System: why})
+	t, err := s.create(ctx, catalog.CreateTopic{Namespace: namespace, Name: name, Partitions: 1, Layout: catalog.LayoutFrames, System: why, Retention: keep})
 	if errors.Is(err, catalog.ErrExists) { // somebody else was quicker
 		if t, ok := s.options.Node.View().Topic(namespace, name); ok {
 			return t, nil

@@ -78,8 +78,13 @@ func (s *Service) SetUsers(f func(ctx context.Context, namespace, topic string) 
 
 // Convert makes what the connector knows of a topic out of the catalog's entry.
 func Convert(t *catalog.Topic) jetstream.Topic {
+	var window time.Duration
+	if t.System == SystemMessages {
+		window = DeduplicationWindow
+	}
 	return jetstream.Topic{
-		Namespace: t.Namespace, Name: t.Name, Partitions: t.Partitions, Layout: jetstream.Layout(t.Layout),
+		Deduplicate: window,
+		Namespace:   t.Namespace, Name: t.Name, Partitions: t.Partitions, Layout: jetstream.Layout(t.Layout),
 		Stream: t.Stream, Subject: t.Subject, Incarnation: t.Incarnation, Replicas: t.Replicas,
 		MaxAge:   time.Duration(t.Retention.MaxAgeMs) * time.Millisecond,
 		MaxBytes: t.Retention.MaxBytes, MaxMessages: t.Retention.MaxMessages,

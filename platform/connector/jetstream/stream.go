@@ -35,7 +35,7 @@ func (t Topic) config() nats_js.StreamConfig {
 		MaxAge:            t.MaxAge,
 		MaxMsgsPerSubject: -1,
 		Replicas:          t.Replicas,
-		Duplicates:        duplicateWindow,
+		Duplicates:        max(t.Deduplicate, duplicateWindow),
 		SubjectTransform: &nats_js.SubjectTransformConfig{
 			Source:      t.PublicSubject("*"),
 			Destination: t.root() + "{{partition(" + strconv.Itoa(t.Partitions) + ",1)}}.k.{{wildcard(1)}}",

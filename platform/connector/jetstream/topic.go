@@ -42,6 +42,9 @@ type Topic struct {
 	MaxBytes    int64         // 0: no limit
 	MaxMessages int64         // 0: no limit
 	Replicas    int           // 0: 1
+	// Deduplicate is how long the server knows the ids of messages that have one
+	// (Nats-Msg-Id); 0: as short as it can.
+	Deduplicate time.Duration
 }
 
 var namePattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62}$`)
