@@ -239,3 +239,10 @@ func absolute(t *testing.T, path string) string {
 	}
 	return p
 }
+
+func TestAPipelineOfFunctionsDoesNotRunToAnEnd(t *testing.T) {
+	_, err := run(t, "pipeline: shop\nfunctions:\n  modules: [count_sum]\n", nil)
+	if err == nil || !strings.Contains(err.Error(), "pipeline shop has stateful functions, which do not end with their input") || !strings.Contains(err.Error(), "weir pipeline apply") {
+		t.Fatal(err)
+	}
+}

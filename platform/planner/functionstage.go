@@ -88,7 +88,7 @@ func (b *stageBuilder) types() {
 	}
 	at := b.add(jobgraph.Operator{
 		ID: parkedID, Kind: parked.Kind, Inputs: []string{message}, Outputs: []string{message}, Key: [][]string{{functions.KeyColumn}},
-		Upstream: []jobgraph.Port{{Operator: head, Output: len(names)}},
+		State: parked.States(), Upstream: []jobgraph.Port{{Operator: head, Output: len(names)}},
 	}, parked.Config{Types: names})
 	b.toOutbox(at, 0, functions.Message)
 }
@@ -140,7 +140,7 @@ func (b *stageBuilder) outbox() {
 	slices.Sort(egress)
 	raw, replies := schema.Raw().String(), 1+len(egress)
 	op := jobgraph.Operator{
-		ID: outboxID, Kind: outbox.Kind, Inputs: b.sent, Upstream: b.sends,
+		ID: outboxID, Kind: outbox.Kind, Inputs: b.sent, Upstream: b.sends, State: outbox.States(),
 		Key:     slices.Repeat([][]string{{callerColumn}}, len(b.sent)),
 		Outputs: append(append([]string{message}, slices.Repeat([]string{raw}, len(egress))...), message),
 	}
