@@ -9,6 +9,7 @@ import (
 	"github.com/weirstream/weir/platform/operator"
 	"github.com/weirstream/weir/platform/operator/aggregate"
 	"github.com/weirstream/weir/platform/operator/dispatch"
+	"github.com/weirstream/weir/platform/operator/fetch"
 	"github.com/weirstream/weir/platform/operator/ingress"
 	"github.com/weirstream/weir/platform/operator/join"
 	"github.com/weirstream/weir/platform/operator/native"
@@ -34,6 +35,7 @@ var Natives = map[string]Native{
 // by itself. It must not be changed.
 var Placed = map[string]func() operator.Operator{
 	dispatch.Kind: func() operator.Operator { return dispatch.New() },
+	fetch.Kind:    func() operator.Operator { return fetch.New() },
 	ingress.Kind:  func() operator.Operator { return ingress.New() },
 	outbox.Kind:   func() operator.Operator { return outbox.New() },
 	parked.Kind:   func() operator.Operator { return parked.New() },
