@@ -62,6 +62,11 @@ type Waker interface {
 // Context.Wake when it has become false.
 type Brake interface{ Braking() bool }
 
+// Gatherer is an operator that keeps rows back, so as to make fewer and larger
+// batches of them: scattering makes batches ever smaller. Its task calls Flush
+// when nothing else has come in, and before it looks at timers.
+type Gatherer interface{ Flush() error }
+
 // Output takes an operator's results.
 type Output interface {
 	// Emit passes a batch on and takes over the caller's reference.

@@ -55,6 +55,8 @@ type chain struct {
 	heads  [][]route       // stage input -> operators
 	edges  []*outEdge
 	brakes []operator.Brake
+
+	gatherers []*node
 }
 
 // Emit passes a batch to everything that reads the output.
@@ -257,6 +259,16 @@ func (c *chain) nextTimer() (int64, bool) {
 func (c *chain) timers(clockMicros int64) error {
 	for _, n := range c.nodes {
 		if err := n.op.Timers(clockMicros); err != nil {
+			return n.wrap(err)
+		}
+	}
+	return nil
+}
+
+// flush lets operators hand on what they have kept back.
+func (c *chain) flush() error {
+	for _, n := range c.gatherers {
+		if err := n.op.(operator.Gatherer).Flush(); err != nil {
 			return n.wrap(err)
 		}
 	}

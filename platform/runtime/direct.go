@@ -44,7 +44,12 @@ func (q *round) add(n *node, input int, b *batch.Batch) error {
 // settle handles what goes round until nothing does.
 func (d *Direct) settle(err error) error {
 	q := &d.round
-	for err == nil && len(q.queue) > 0 {
+	for err == nil {
+		if len(q.queue) == 0 {
+			if err = d.task.chain.flush(); err != nil || len(q.queue) == 0 {
+				break
+			}
+		}
 		p := q.queue[0]
 		q.queue = q.queue[1:]
 		q.bytes -= sizeOf(p.batch)

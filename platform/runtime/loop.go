@@ -92,6 +92,9 @@ func (t *Task) runInputs(ctx context.Context) error {
 		case m := <-t.spec.Inbox.C: // work first, as long as there is some
 			err = t.onMessage(m)
 		default:
+			if err := t.chain.flush(); err != nil {
+				return err
+			}
 			now := time.Now()
 			t.busyNanos.Add(int64(now.Sub(start)))
 			timer.Reset(t.untilTimer())
@@ -141,6 +144,9 @@ func (t *Task) advanceClock() {
 func (t *Task) fireTimers() error {
 	t.advanceClock()
 	t.restoring = t.chain.restore()
+	if err := t.chain.flush(); err != nil {
+		return err
+	}
 	return t.chain.timers(t.clock)
 }
 

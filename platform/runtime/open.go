@@ -152,6 +152,9 @@ func (t *Task) openNode(ctx context.Context, n *node) error {
 		Crowded: t.crowded,
 		Meter:   n.meter,
 	}
+	if _, ok := n.op.(operator.Gatherer); ok {
+		n.chain.gatherers = append(n.chain.gatherers, n)
+	}
 	if b, ok := n.op.(operator.Brake); ok {
 		n.chain.brakes = append(n.chain.brakes, b)
 	}

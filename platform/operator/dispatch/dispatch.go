@@ -51,8 +51,19 @@ func (r *Routes) Of(typ []byte) int {
 // Known says whether anything names the type.
 func (r *Routes) Known(typ []byte) bool { return r.Of(typ) != r.unknown }
 
+// Batches of fewer than smallRows are put together until there are gatheredRows,
+// or nothing more has come: a message to a random one of n tasks leaves its batch
+// n times smaller than the one it came in.
+const (
+	smallRows    = 128
+	gatheredRows = 512
+)
+
 // Operator deals messages out by their types.
 type Operator struct {
+	gathered *batch.Builder
+	rows     []int32 // scratch
+
 	ctx    *operator.Context
 	routes *Routes
 	idle   bool
@@ -77,12 +88,50 @@ func (o *Operator) Open(ctx *operator.Context) (err error) {
 	if len(ctx.Outputs) != len(c.Types)+1 {
 		return fmt.Errorf("%d outputs for %d types, want one more", len(ctx.Outputs), len(c.Types))
 	}
+	o.gathered = batch.NewBuilder(functions.Message)
 	o.counts, o.fill = make([]int32, len(ctx.Outputs)), make([][]int32, len(ctx.Outputs))
 	return nil
 }
 
-// Process gives each output a view of its rows, in their order.
+// Process deals a batch out, or keeps its rows until there are more.
 func (o *Operator) Process(_ int, b *batch.Batch) error {
+	if b.Len() >= smallRows {
+		if err := o.Flush(); err != nil {
+			b.Release()
+			return err
+		}
+		return o.deal(b)
+	}
+	rows := b.Sel
+	if rows == nil {
+		for len(o.rows) < smallRows {
+			o.rows = append(o.rows, int32(len(o.rows)))
+		}
+		rows = o.rows[:b.Len()]
+	}
+	for i := range b.Columns {
+		o.gathered.Column(i).AppendRows(&b.Columns[i], rows)
+	}
+	for _, row := range rows {
+		o.gathered.EndRow(b.Time(int(row)))
+	}
+	b.Release()
+	if o.gathered.Len() >= gatheredRows {
+		return o.Flush()
+	}
+	return nil
+}
+
+// Flush deals out what has been kept.
+func (o *Operator) Flush() error {
+	if o.gathered.Len() == 0 {
+		return nil
+	}
+	return o.deal(o.gathered.Finish("", 0))
+}
+
+// deal gives each output a view of its rows, in their order.
+func (o *Operator) deal(b *batch.Batch) error {
 	n := b.Len()
 	types := &b.Columns[functions.MessageType]
 	clear(o.counts)
@@ -138,9 +187,9 @@ func (o *Operator) Watermark(int, element.Watermark) error {
 	return o.ctx.Output.Watermark(element.Watermark{Time: element.MinTime, Status: element.Idle})
 }
 
-// Barrier has nothing to keep.
+// Barrier keeps nothing: what came before it is handled before it.
 func (o *Operator) Barrier(element.Barrier) (operator.Snapshot, error) {
-	return operator.Snapshot{}, nil
+	return operator.Snapshot{}, o.Flush()
 }
 
 // Timers, EndOfInput and Close have nothing to do.
