@@ -39,6 +39,7 @@ var layers = []string{
 	"platform/planner",
 	"platform/runtime",
 	"platform/worker", "platform/cluster", "platform/modules", "platform/topics", "platform/pipelines", "platform/savepoints", "platform/statereader",
+	"platform/gateway",
 	"platform/embednats", "platform/rpc", "platform/cli",
 	"platform/local",
 	"platform/server",

@@ -97,6 +97,14 @@ var methods = map[string]map[string]Access{
 		"GetState":  {readers, InNamespace},
 		"DumpState": {readers, InNamespace},
 	},
+	// Who may send or call may make a function do what it can: that is deploying's role, as publishing to a topic is.
+	"weir.v1.FunctionService": {
+		"Send":             {deploys, InNamespace},
+		"Call":             {deploys, InNamespace},
+		"GetFunctionState": {readers, InNamespace},
+		"ListFunctions":    {readers, InNamespace},
+		"GetFunction":      {readers, InNamespace},
+	},
 	"weir.v1.TokenService": {
 		"CreateToken": {admins, InNamespaces},
 		"ListTokens":  {admins, Filtered},
@@ -146,6 +154,9 @@ var paths = map[string]Access{
 // other beside the API: the log's tunnel, exchange, objects.
 const InternalPath = "/weir.internal/"
 
+// FunctionsPath begins the paths of messages to functions over plain HTTP.
+const FunctionsPath = "/v1/functions/"
+
 // AccessTo says what a path of the HTTP port needs: a procedure of the API, or a
 // page. What is in no table is an admin's.
 func AccessTo(path string) Access {
@@ -154,6 +165,9 @@ func AccessTo(path string) Access {
 	}
 	if strings.HasPrefix(path, InternalPath) {
 		return Access{workers, Everywhere}
+	}
+	if strings.HasPrefix(path, FunctionsPath) {
+		return Access{deploys, InNamespace}
 	}
 	if service, method, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/"); ok {
 		if a, ok := Method(service, method); ok {
@@ -175,6 +189,9 @@ func (a Access) Admit(p Principal, path string) error {
 		return nil
 	}
 	name := path[strings.LastIndexByte(path, '/')+1:]
+	if strings.HasPrefix(path, FunctionsPath) {
+		name = "a message to a function"
+	}
 	for _, r := range a.Roles {
 		if r != p.Role {
 			continue

@@ -16,7 +16,8 @@ const (
 var reads = map[string]bool{"/weir.v1.TokenService/ListTokens": true, "/weir.v1.AuditService/ReadAudit": true}
 
 // gathered are methods that come by thousands.
-var gathered = map[string]bool{"/weir.v1.TopicService/Publish": true, "/weir.v1.TopicService/PublishFrames": true}
+var gathered = map[string]bool{"/weir.v1.TopicService/Publish": true, "/weir.v1.TopicService/PublishFrames": true,
+	"/weir.v1.FunctionService/Send": true, "/weir.v1.FunctionService/Call": true}
 
 // TraceOf says how calls of a procedure are written down: what needs more than
 // looking changes something.

@@ -14,6 +14,13 @@ import (
 type Snapshot struct {
 	Pipelines []Pipeline
 	Images    Images
+	Functions *Functions // nil: nothing in this process answers for them
+}
+
+// Functions are messages to functions that came through this process.
+type Functions struct {
+	Sent, Calls, Answers, Timeouts uint64
+	Waiting                        int
 }
 
 // Images are the warm images of this process's Wasm functions.
@@ -94,6 +101,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(imagesTaken, prometheus.CounterValue, float64(s.Images.Taken))
 	out <- prometheus.MustNewConstMetric(imagesUsed, prometheus.CounterValue, float64(s.Images.Used))
 	out <- prometheus.MustNewConstMetric(imagesBytes, prometheus.GaugeValue, float64(s.Images.Bytes))
+	if f := s.Functions; f != nil {
+		out <- prometheus.MustNewConstMetric(functionSent, prometheus.CounterValue, float64(f.Sent))
+		out <- prometheus.MustNewConstMetric(functionCalls, prometheus.CounterValue, float64(f.Calls))
+		out <- prometheus.MustNewConstMetric(functionAnswers, prometheus.CounterValue, float64(f.Answers))
+		out <- prometheus.MustNewConstMetric(functionLate, prometheus.CounterValue, float64(f.Timeouts))
+		out <- prometheus.MustNewConstMetric(functionWaiting, prometheus.GaugeValue, float64(f.Waiting))
+	}
 	for _, p := range s.Pipelines {
 		c.pipeline(out, &p)
 	}

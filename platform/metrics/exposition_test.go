@@ -25,7 +25,7 @@ func scrape(t *testing.T, s Snapshot) (lines []string) {
 }
 
 func TestEachNumberIsShownOnceWithItsLabels(t *testing.T) {
-	s := Snapshot{Images: Images{Taken: 3, Used: 11, Bytes: 4096}, Pipelines: []Pipeline{
+	s := Snapshot{Images: Images{Taken: 3, Used: 11, Bytes: 4096}, Functions: &Functions{Sent: 12, Calls: 5, Answers: 3, Timeouts: 1, Waiting: 2}, Pipelines: []Pipeline{
 		{
 			Namespace: "default", Name: "p", State: "running", Restarts: 2,
 			Operators: []Operator{
@@ -42,6 +42,11 @@ func TestEachNumberIsShownOnceWithItsLabels(t *testing.T) {
 		`weir_guest_images_taken_total 3`,
 		`weir_guest_images_used_total 11`,
 		`weir_guest_images_bytes 4096`,
+		`weir_function_messages_total 12`,
+		`weir_function_calls_total 5`,
+		`weir_function_answers_total 3`,
+		`weir_function_call_timeouts_total 1`,
+		`weir_function_calls_waiting 2`,
 		`weir_pipeline_state{namespace="default",pipeline="p",state="running"} 1`,
 		`weir_pipeline_state{namespace="team",pipeline="p",state="stopped"} 1`,
 		`weir_pipeline_restarts_total{namespace="default",pipeline="p"} 2`,

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weirstream/weir/abi/manifest"
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	"github.com/weirstream/weir/platform/operator/dispatch"
 	"github.com/weirstream/weir/platform/planner"
@@ -199,4 +200,16 @@ func (s *Service) Types(ctx context.Context, namespace string) ([]FunctionType, 
 // Graph reads the graph of a pipeline's current revision.
 func (s *Service) Graph(ctx context.Context, p *catalog.Pipeline) (*jobgraph.Graph, error) {
 	return s.graph(ctx, p.Current.Graph)
+}
+
+// Manifest is what a module says of itself, by its digest.
+func (s *Service) Manifest(ctx context.Context, digest string) (*manifest.Manifest, error) {
+	return s.options.Modules.Manifest(ctx, digest)
+}
+
+// TopicOf names the topic that a source or sink of a graph is connected to, as
+// namespace/name; empty: it is connected to none.
+func TopicOf(o *jobgraph.Operator) string {
+	_, at := connection(o)
+	return at.Topic
 }

@@ -175,7 +175,7 @@ func (s *Service) message(state *catalog.State, p *catalog.Pipeline) *weirv1.Pip
 		out.Error, out.ErrorHint = e.Text, errorHint(p, e)
 	}
 	for _, d := range p.Current.Modules {
-		out.Modules = append(out.Modules, moduleName(state, p.Namespace, d)+"@sha256:"+d.String())
+		out.Modules = append(out.Modules, ModuleName(state, p.Namespace, d)+"@sha256:"+d.String())
 	}
 	return out
 }
@@ -209,8 +209,8 @@ func stamp(micros int64) *timestamppb.Timestamp {
 	return timestamppb.New(time.UnixMicro(micros))
 }
 
-// moduleName finds the name under which a module is kept.
-func moduleName(state *catalog.State, namespace string, d catalog.Digest) string {
+// ModuleName finds the name under which a module is kept.
+func ModuleName(state *catalog.State, namespace string, d catalog.Digest) string {
 	for m := range state.Modules(namespace) {
 		if _, ok := m.Version(d); ok {
 			return m.Name

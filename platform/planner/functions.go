@@ -29,8 +29,8 @@ const (
 	storedID       = FunctionsStage + ".stored"
 	ingressPrefix  = FunctionsStage + ".ingress."
 	routerPrefix   = FunctionsStage + ".router."
-	egressPrefix   = FunctionsStage + ".egress."
-	maxEgressBytes = jobgraph.MaxIDBytes - len(egressPrefix)
+	EgressPrefix   = FunctionsStage + ".egress."
+	maxEgressBytes = jobgraph.MaxIDBytes - len(EgressPrefix)
 )
 
 // IngressID is the operator id of an ingress's source.

@@ -158,7 +158,7 @@ func (b *stageBuilder) outbox() {
 		e := &b.app.Egress[i]
 		n := &node{sink: egressSink(e)}
 		b.add(jobgraph.Operator{
-			ID: egressPrefix + e.ID.Value, Kind: kindSink, Inputs: []string{raw},
+			ID: EgressPrefix + e.ID.Value, Kind: kindSink, Inputs: []string{raw},
 			Upstream: []jobgraph.Port{{Operator: at, Output: 1 + slices.Index(egress, e.ID.Value)}},
 		}, b.sinkConfig(n))
 	}

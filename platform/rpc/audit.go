@@ -79,6 +79,12 @@ func about(request any) (namespace, target string) {
 		}
 	}
 	switch m := request.(type) {
+	case *weirv1.SendRequest:
+		if len(m.GetMessages()) == 1 {
+			target = m.GetMessages()[0].GetType()
+		}
+	case *weirv1.CallRequest:
+		target = m.GetMessage().GetType()
 	case interface{ GetName() string }:
 		target = m.GetName()
 	case interface{ GetTopic() string }:

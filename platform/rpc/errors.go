@@ -15,6 +15,7 @@ import (
 	"github.com/weirstream/weir/platform/auth/secrets"
 	"github.com/weirstream/weir/platform/connector"
 	"github.com/weirstream/weir/platform/connector/jetstream"
+	"github.com/weirstream/weir/platform/gateway"
 	"github.com/weirstream/weir/platform/modules"
 	"github.com/weirstream/weir/platform/pipelines"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
@@ -38,6 +39,11 @@ var codes = []struct {
 	{raftmeta.ErrUnknownOutcome, connect.CodeUnavailable},
 	{raftmeta.ErrClosed, connect.CodeUnavailable},
 	{topics.ErrClosed, connect.CodeUnavailable},
+	{gateway.ErrNoAnswer, connect.CodeDeadlineExceeded},
+	{gateway.ErrBusy, connect.CodeResourceExhausted},
+	{gateway.ErrNotRunning, connect.CodeFailedPrecondition},
+	{gateway.ErrUnread, connect.CodeUnavailable},
+	{gateway.ErrClosed, connect.CodeUnavailable},
 	{errNoLeader, connect.CodeUnavailable},
 	{auth.ErrUnauthenticated, connect.CodeUnauthenticated},
 	{auth.ErrDenied, connect.CodePermissionDenied},

@@ -15,6 +15,7 @@ import (
 	"github.com/weirstream/weir/platform/api/weir/v1/weirv1connect"
 	"github.com/weirstream/weir/platform/auth/audit"
 	"github.com/weirstream/weir/platform/auth/secrets"
+	"github.com/weirstream/weir/platform/gateway"
 	"github.com/weirstream/weir/platform/modules"
 	"github.com/weirstream/weir/platform/pipelines"
 	"github.com/weirstream/weir/platform/savepoints"
@@ -37,6 +38,7 @@ type Deps struct {
 	Pipelines  *pipelines.Service
 	Savepoints *savepoints.Service
 	State      *statereader.Service
+	Functions  *gateway.Gateway // nil: nothing answers for functions
 	Modules    *modules.Store
 	Version    string
 	Gate       *Gate // nil: everybody may everything
@@ -82,6 +84,11 @@ func New(d Deps) http.Handler {
 	if d.Audit != nil {
 		names = append(slices.Clip(names), weirv1connect.AuditServiceName)
 		mux.Handle(weirv1connect.NewAuditServiceHandler(&auditHandler{d.Audit}, small...))
+	}
+	if d.Functions != nil {
+		names = append(slices.Clip(names), weirv1connect.FunctionServiceName)
+		mux.Handle(weirv1connect.NewFunctionServiceHandler(&functionHandler{d.Functions}, small...))
+		(&functionPages{d.Functions, d.Audit}).handle(mux)
 	}
 	if d.Cluster != nil {
 		names = append(slices.Clip(names), weirv1connect.WorkerServiceName, weirv1connect.ClusterServiceName)

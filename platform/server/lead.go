@@ -23,7 +23,9 @@ func (s *Server) lead(ctx, running context.Context) error {
 	s.controller = controller.New(controller.Options{Node: s.node, Blobs: s.blobs, Log: s.log(), Interval: s.checkpointInterval()})
 	s.desk = cluster.NewDesk(cluster.DeskOptions{Node: s.node, Scheduler: s.controller, About: s.aboutCluster, Lines: s.takeLines, Clock: s.options.Clock})
 	s.controller.SetWorkers(s.desk)
-	s.services()
+	if err := s.services(); err != nil {
+		return err
+	}
 	if s.options.has(RoleWorker) {
 		s.engage()
 	}

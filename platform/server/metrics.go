@@ -17,6 +17,10 @@ func (s *Server) snapshot() metrics.Snapshot {
 	if s.node == nil {
 		return s.workerSnapshot()
 	}
+	if s.functions != nil {
+		n := s.functions.Numbers()
+		out.Functions = &metrics.Functions{Sent: n.Sent, Calls: n.Calls, Answers: n.Answers, Timeouts: n.Timeouts, Waiting: n.Waiting}
+	}
 	for p := range s.node.View().Pipelines("") {
 		m := metrics.Pipeline{
 			Namespace: p.Namespace, Name: p.Name, State: string(p.Job.State), Restarts: p.Job.Restarts, User: s.users.of(p.UID),

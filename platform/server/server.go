@@ -20,6 +20,7 @@ import (
 	"github.com/weirstream/weir/platform/cluster"
 	"github.com/weirstream/weir/platform/embednats"
 	"github.com/weirstream/weir/platform/logbook"
+	"github.com/weirstream/weir/platform/gateway"
 	"github.com/weirstream/weir/platform/modules"
 	"github.com/weirstream/weir/platform/operator/quota"
 	"github.com/weirstream/weir/platform/pipelines"
@@ -63,6 +64,7 @@ type Server struct {
 	pipelines  *pipelines.Service
 	savepoints *savepoints.Service
 	state      *statereader.Service
+	functions  *gateway.Gateway
 	logs       *logbook.Book
 	users      *userMetrics
 	quotas     quota.Accounts // of a worker
@@ -309,6 +311,9 @@ func (s *Server) Close() error {
 	}
 	if s.hub != nil {
 		s.hub.Close()
+	}
+	if s.functions != nil {
+		errs = append(errs, s.functions.Close())
 	}
 	if s.topics != nil {
 		errs = append(errs, s.topics.Close())

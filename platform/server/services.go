@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 
+	"github.com/weirstream/weir/platform/gateway"
 	"github.com/weirstream/weir/platform/pipelines"
 	"github.com/weirstream/weir/platform/savepoints"
 	"github.com/weirstream/weir/platform/server/agent"
@@ -13,7 +14,7 @@ import (
 )
 
 // services makes what the API calls.
-func (s *Server) services() {
+func (s *Server) services() error {
 	s.topics = topics.New(topics.Options{Node: s.node, Conn: s.conn, NATSURL: s.NATSURL(), Log: s.log(), Clock: s.options.Clock})
 	s.pipelines = pipelines.New(pipelines.Options{
 		Node: s.node, Blobs: s.blobs, Modules: s.modules, Topics: s.topics, Logs: s.logs, Jobs: s.controller, Tasks: s,
@@ -33,6 +34,11 @@ func (s *Server) services() {
 		Node: s.node, Blobs: s.blobs, Modules: s.modules, GraphName: agent.GraphName, ManifestName: controller.ManifestName,
 	})
 	s.topics.SetUsers(s.pipelines.Users)
+	var err error
+	s.functions, err = gateway.New(gateway.Options{
+		Node: s.node, Conn: s.conn, Topics: s.topics, Pipelines: s.pipelines, State: s.state, Log: s.log(), Clock: s.options.Clock,
+	})
+	return err
 }
 
 // warnings are what a pipeline should know of this server.

@@ -21,9 +21,10 @@ const (
 
 // Range says what a scan reads.
 type Range struct {
-	From     uint64 // the stream's sequence to begin with; 0: its first
-	Latest   bool   // instead of From: only what comes from now on
-	UntilEnd bool   // stop behind what was last when the scan began
+	From     uint64    // the stream's sequence to begin with; 0: its first
+	Latest   bool      // instead of From: only what comes from now on
+	Since    time.Time // instead of From: what was stored from then on
+	UntilEnd bool      // stop behind what was last when the scan began
 	// Partitions to read; none means all.
 	Partitions []int
 }
@@ -115,6 +116,8 @@ func scanConfig(t jetstream.Topic, r Range) nats_js.OrderedConsumerConfig {
 	switch {
 	case r.Latest:
 		c.DeliverPolicy = nats_js.DeliverNewPolicy
+	case !r.Since.IsZero():
+		c.DeliverPolicy, c.OptStartTime = nats_js.DeliverByStartTimePolicy, &r.Since
 	case r.From > 0:
 		c.DeliverPolicy, c.OptStartSeq = nats_js.DeliverByStartSequencePolicy, r.From
 	}
