@@ -34,6 +34,7 @@ type clients struct {
 	pipelines  weirv1connect.PipelineServiceClient
 	savepoints weirv1connect.SavepointServiceClient
 	state      weirv1connect.StateServiceClient
+	functions  weirv1connect.FunctionServiceClient
 	system     weirv1connect.SystemServiceClient
 	tokens     weirv1connect.TokenServiceClient
 	workers    weirv1connect.WorkerServiceClient
@@ -75,6 +76,7 @@ func (a *app) connect() (*clients, error) {
 		pipelines:  weirv1connect.NewPipelineServiceClient(httpc, base, opts...),
 		savepoints: weirv1connect.NewSavepointServiceClient(httpc, base, opts...),
 		state:      weirv1connect.NewStateServiceClient(httpc, base, opts...),
+		functions:  weirv1connect.NewFunctionServiceClient(httpc, base, opts...),
 		system:     weirv1connect.NewSystemServiceClient(httpc, base, opts...),
 		secrets:    weirv1connect.NewSecretServiceClient(httpc, base, opts...),
 		tokens:     weirv1connect.NewTokenServiceClient(httpc, base, opts...),

@@ -58,6 +58,7 @@ func newFake(t *testing.T) (*fake, string) {
 	mux.Handle(weirv1connect.NewTokenServiceHandler(f))
 	mux.Handle(weirv1connect.NewSecretServiceHandler(f))
 	mux.Handle(weirv1connect.NewAuditServiceHandler(f))
+	mux.Handle(weirv1connect.NewFunctionServiceHandler(&fakeFunctions{}))
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return f, s.URL

@@ -48,7 +48,7 @@ func (g *Gateway) follow(ctx context.Context, p *catalog.Pipeline) (release func
 	if err != nil {
 		return nil, err
 	}
-	last, err := jetstream.LastSequence(ctx, g.options.Conn, t, 0)
+	last, err := jetstream.LastSequence(ctx, g.options.Topics.Conn(), t, 0)
 	if err != nil {
 		return nil, err
 	}

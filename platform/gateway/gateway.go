@@ -56,7 +56,6 @@ var ErrClosed = errors.New("the gateway is closed")
 // Options is what a gateway needs.
 type Options struct {
 	Node      *raftmeta.Node
-	Conn      *nats.Conn
 	Topics    *topics.Service
 	Pipelines *pipelines.Service
 	State     *statereader.Service
@@ -105,7 +104,7 @@ func New(o Options) (*Gateway, error) {
 	g := &Gateway{options: o, id: token(), waiting: map[string][]chan<- answer{}, followers: map[string]*follower{}}
 	g.ending, g.end = context.WithCancel(context.Background())
 	var err error
-	g.replies, err = o.Conn.Subscribe(functions.ReplySubject(g.id), func(m *nats.Msg) {
+	g.replies, err = o.Topics.Conn().Subscribe(functions.ReplySubject(g.id), func(m *nats.Msg) {
 		r, err := functions.ParseReply(m.Data)
 		if err != nil {
 			g.options.Log.Warn("something that is no answer came to where answers come", "error", err)

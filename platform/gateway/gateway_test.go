@@ -75,7 +75,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) open() *gateway.Gateway {
 	w.t.Helper()
-	g, err := gateway.New(gateway.Options{Node: w.node, Conn: w.conn, Topics: w.topics, Pipelines: w.pipelines})
+	g, err := gateway.New(gateway.Options{Node: w.node, Topics: w.topics, Pipelines: w.pipelines})
 	must(w.t, err)
 	w.t.Cleanup(func() { must(w.t, g.Close()) })
 	return g

@@ -101,12 +101,12 @@ func (g *Gateway) store(ctx context.Context, p *catalog.Pipeline, messages []*we
 	if err != nil {
 		return false, err
 	}
-	if most := jetstream.LargestFrame(g.options.Conn); int64(len(stored)) > most {
+	if most := jetstream.LargestFrame(g.options.Topics.Conn()); int64(len(stored)) > most {
 		return false, hint(refuse(catalog.ErrTooLarge, "the messages have %d bytes as they are stored, NATS takes %d at once", len(stored), most), "send fewer at a time, or raise max_payload of NATS")
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
-	return jetstream.StoreFrame(ctx, g.options.Conn, topics.Convert(t), 0, stored, id)
+	return jetstream.StoreFrame(ctx, g.options.Topics.Conn(), topics.Convert(t), 0, stored, id)
 }
 
 // messageID is by which the log knows a request that comes again; empty: by nothing.

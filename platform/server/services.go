@@ -36,7 +36,7 @@ func (s *Server) services() error {
 	s.topics.SetUsers(s.pipelines.Users)
 	var err error
 	s.functions, err = gateway.New(gateway.Options{
-		Node: s.node, Conn: s.conn, Topics: s.topics, Pipelines: s.pipelines, State: s.state, Log: s.log(), Clock: s.options.Clock,
+		Node: s.node, Topics: s.topics, Pipelines: s.pipelines, State: s.state, Log: s.log(), Clock: s.options.Clock,
 	})
 	return err
 }

@@ -189,3 +189,6 @@ func (s *Service) explain(err error) error {
 	}
 	return err
 }
+
+// Conn is the connection that topics are reached by.
+func (s *Service) Conn() *nats.Conn { return s.options.Conn }
