@@ -2,12 +2,14 @@ package planner
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/weirstream/weir/abi/manifest"
 	connectors "github.com/weirstream/weir/platform/connector/all"
 	"github.com/weirstream/weir/platform/functions"
+	"github.com/weirstream/weir/platform/operator/fetch"
 	"github.com/weirstream/weir/platform/operator/ingress"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
 	"github.com/weirstream/weir/raftmeta/jobgraph"
@@ -24,6 +26,7 @@ const (
 	DispatchID     = FunctionsStage + ".dispatch"
 	parkedID       = FunctionsStage + ".parked"
 	outboxID       = FunctionsStage + ".outbox"
+	fetchID        = FunctionsStage + ".http"
 	repliesID      = FunctionsStage + ".replies"
 	committedID    = FunctionsStage + ".committed"
 	storedID       = FunctionsStage + ".stored"
@@ -163,11 +166,19 @@ func (l *logical) typeConfigs(a *application) {
 			a.types[at].config = c.Config
 		}
 	}
+	for _, server := range a.HTTP.Allow {
+		if err := fetch.CheckServer(server.Value); err != nil {
+			l.problem(server.Pos, "write host, host:port or http://host:port", "%v", err)
+		}
+	}
 	for i := range a.types {
 		t := &a.types[i]
 		for k := range t.function.Outputs {
-			if t.function.Outputs[k].Name == functions.RequestsName {
-				l.problem(a.Pos, "send the request from outside and its answer as a message", "function %s asks for calls over HTTP, which this version does not make", t.name)
+			if t.function.Outputs[k].Name == functions.RequestsName && len(a.HTTP.Allow) == 0 {
+				l.warnings = append(l.warnings, pipelinefile.Problem{
+					Pos: a.Pos, Hint: "add http: {allow: [HOST]} to functions",
+					Message: fmt.Sprintf("function %s asks for calls over HTTP, and no server is allowed: each is answered with an error", t.name),
+				})
 			}
 		}
 	}

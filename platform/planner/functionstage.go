@@ -9,6 +9,7 @@ import (
 	"github.com/weirstream/weir/platform/functions"
 	"github.com/weirstream/weir/platform/operator/deadletter"
 	"github.com/weirstream/weir/platform/operator/dispatch"
+	"github.com/weirstream/weir/platform/operator/fetch"
 	"github.com/weirstream/weir/platform/operator/ingress"
 	"github.com/weirstream/weir/platform/operator/outbox"
 	"github.com/weirstream/weir/platform/operator/parked"
@@ -63,6 +64,7 @@ type stageBuilder struct {
 	stage   jobgraph.StageID
 	sends   []jobgraph.Port // what goes to the outbox
 	sent    []string        // their schemas
+	asks    []jobgraph.Port // requests over HTTP
 }
 
 var message = functions.Message.String()
@@ -86,10 +88,28 @@ func (b *stageBuilder) types() {
 	for i := range b.app.types {
 		b.function(&b.app.types[i], jobgraph.Port{Operator: head, Output: i})
 	}
+	b.http()
 	at := b.add(jobgraph.Operator{
 		ID: parkedID, Kind: parked.Kind, Inputs: []string{message}, Outputs: []string{message}, Key: [][]string{{functions.KeyColumn}},
 		State: parked.States(), Upstream: []jobgraph.Port{{Operator: head, Output: len(names)}},
 	}, parked.Config{Types: names})
+	b.toOutbox(at, 0, functions.Message)
+}
+
+// http places what makes requests for functions, if one makes any.
+func (b *stageBuilder) http() {
+	if len(b.asks) == 0 {
+		return
+	}
+	config := fetch.Config{MaxInFlight: b.app.HTTP.MaxInFlight}
+	for _, server := range b.app.HTTP.Allow {
+		config.Allow = append(config.Allow, server.Value)
+	}
+	at := b.add(jobgraph.Operator{
+		ID: fetchID, Kind: fetch.Kind, Outputs: []string{message}, State: fetch.States(), Upstream: b.asks,
+		Inputs: slices.Repeat([]string{functions.Request.String()}, len(b.asks)),
+		Key:    slices.Repeat([][]string{{callerColumn}}, len(b.asks)),
+	}, config)
 	b.toOutbox(at, 0, functions.Message)
 }
 
@@ -107,8 +127,12 @@ func (b *stageBuilder) function(t *statefulType, from jobgraph.Port) {
 	var sent []*schema.Schema
 	for i := range t.function.Outputs {
 		s := functions.Sent
-		if i > 0 && t.function.Outputs[i].Name == functions.EgressOutput {
+		switch name := t.function.Outputs[i].Name; {
+		case i == 0:
+		case name == functions.EgressOutput:
 			s = functions.Egress
+		case name == functions.RequestsName:
+			s = functions.Request
 		}
 		sent = append(sent, s)
 		op.Outputs = append(op.Outputs, s.String())
@@ -121,7 +145,11 @@ func (b *stageBuilder) function(t *statefulType, from jobgraph.Port) {
 		CallTimeoutMs: b.app.CallTimeout.Milliseconds(), MemoryPages: uint32(b.app.MemoryMiB) * pagesPerMiB,
 	})
 	for i, s := range sent {
-		b.toOutbox(at, i, s)
+		if s == functions.Request {
+			b.asks = append(b.asks, jobgraph.Port{Operator: at, Output: i})
+		} else {
+			b.toOutbox(at, i, s)
+		}
 	}
 	if b.app.letters {
 		b.letter(place{b.stage, at}, len(sent))

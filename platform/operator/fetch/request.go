@@ -132,6 +132,22 @@ func portMatches(scheme, want, port string) bool {
 	return want == port
 }
 
+// CheckServer says whether a text is an entry of Config.Allow.
+func CheckServer(text string) error {
+	scheme, rest, explicit := strings.Cut(text, "://")
+	if !explicit {
+		scheme, rest = "https", text
+	}
+	name, port, err := net.SplitHostPort(rest)
+	if err != nil {
+		name, port = strings.Trim(rest, "[]"), "443"
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 || name == "" || strings.ContainsAny(name, "/@? ") || scheme != "http" && scheme != "https" {
+		return fmt.Errorf("%q is no server that can be called", text)
+	}
+	return nil
+}
+
 // caller makes calls. Redirects are answers like any other: where they lead may not be allowed.
 type caller struct {
 	client *http.Client

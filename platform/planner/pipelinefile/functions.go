@@ -20,7 +20,14 @@ type Functions struct {
 	Config      []TypeConfig
 	Ingress     []Ingress
 	Egress      []Egress
+	HTTP        HTTP
 	Pos         Pos
+}
+
+// HTTP says which servers functions may ask the host to call.
+type HTTP struct {
+	Allow       []Text
+	MaxInFlight int // requests under way in a task; 0: the default
 }
 
 // TypeConfig is what a module is told for the functions of one type.
@@ -67,6 +74,12 @@ func (r *reader) functions(n *yaml.Node) *Functions {
 		},
 		"egress": func(n *yaml.Node) {
 			r.list(n, "egress", func(n *yaml.Node) { f.Egress = append(f.Egress, r.egress(n)) })
+		},
+		"http": func(n *yaml.Node) {
+			r.fields(n, "http", table{
+				"allow":         func(n *yaml.Node) { f.HTTP.Allow = r.texts(n) },
+				"max_in_flight": func(n *yaml.Node) { f.HTTP.MaxInFlight = r.count(n, 1, 1024) },
+			})
 		},
 	})
 	r.uniqueIngress(f)
