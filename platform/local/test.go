@@ -58,6 +58,9 @@ func Test(ctx context.Context, o TestOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
+	if p.file.Functions != nil {
+		return fmt.Errorf("pipeline %s has stateful functions, and a case has no way to send them messages: test them in Go by weirtest, and the whole pipeline by weir dev", p.file.Name.Value)
+	}
 	p.file.Parallelism = 1
 	for i := range p.file.Operators {
 		p.file.Operators[i].Parallelism = 0

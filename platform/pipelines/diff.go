@@ -10,6 +10,9 @@ import (
 	"github.com/weirstream/weir/abi/row"
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	connectors "github.com/weirstream/weir/platform/connector/all"
+	"github.com/weirstream/weir/platform/operator/dispatch"
+	"github.com/weirstream/weir/platform/operator/outbox"
+	"github.com/weirstream/weir/platform/operator/parked"
 	"github.com/weirstream/weir/platform/operator/sink"
 	"github.com/weirstream/weir/platform/operator/source"
 	"github.com/weirstream/weir/raftmeta/jobgraph"
@@ -175,7 +178,7 @@ func incompatible(old, now *shape) string {
 func graphLines(from, to *jobgraph.Graph) []string {
 	var lines []string
 	for _, c := range jobgraph.Diff(from, to) {
-		if c.State != "" {
+		if c.State != "" || follows(to, c.Operator) || follows(from, c.Operator) {
 			continue
 		}
 		switch c.Fate {
@@ -209,8 +212,18 @@ func graphLines(from, to *jobgraph.Graph) []string {
 	return lines
 }
 
+// follows tells whether an operator is what it is because of the types that it
+// stands beside: it changes with each of them, and says nothing more.
+func follows(g *jobgraph.Graph, id string) bool {
+	_, o, ok := g.Operator(id)
+	return ok && (o.Kind == dispatch.Kind || o.Kind == parked.Kind || o.Kind == outbox.Kind)
+}
+
 func describe(g *jobgraph.Graph, id string) string {
 	_, o, _ := g.Operator(id)
+	if slices.Contains(typesOf(g), id) {
+		return "type " + id
+	}
 	if at := endpoint(o); at != "" {
 		return fmt.Sprintf("%s %s (%s)", o.Kind, id, at)
 	}
@@ -222,6 +235,9 @@ func wires(g *jobgraph.Graph) []string {
 	var out []string
 	for _, e := range g.Edges {
 		from := g.Stages[e.From].Operators[e.Operator].ID
+		if follows(g, from) {
+			continue
+		}
 		for i := range g.Stages[e.To].Operators {
 			o := &g.Stages[e.To].Operators[i]
 			if slices.Contains(o.Upstream, jobgraph.Port{Operator: -1, Output: e.Input}) {
@@ -237,7 +253,7 @@ func wires(g *jobgraph.Graph) []string {
 		s := &g.Stages[i]
 		for j := range s.Operators {
 			for _, up := range s.Operators[j].Upstream {
-				if up.Operator >= 0 {
+				if up.Operator >= 0 && !follows(g, s.Operators[j].ID) && !follows(g, s.Operators[up.Operator].ID) {
 					out = append(out, wire(s.Operators[up.Operator].ID, up.Output, s.Operators[j].ID))
 				}
 			}

@@ -98,6 +98,11 @@ func modulePaths(f *pipelinefile.File) []string {
 	for _, o := range f.Operators {
 		note(o.Module.Value)
 	}
+	if f.Functions != nil {
+		for _, m := range f.Functions.Modules {
+			note(m.Value)
+		}
+	}
 	return paths
 }
 
@@ -111,8 +116,27 @@ func topicsOf(f *pipelinefile.File) []string {
 	for _, s := range f.Sources {
 		note(s.Topic.Value)
 	}
+	for _, t := range outputTopics(f) {
+		note(t)
+	}
+	if f.Functions != nil {
+		for _, in := range f.Functions.Ingress {
+			note(in.Topic.Value)
+		}
+	}
+	return topics
+}
+
+// outputTopics are those whose records are shown.
+func outputTopics(f *pipelinefile.File) []string {
+	var topics []string
 	for _, s := range f.Sinks {
-		note(s.Topic.Value)
+		topics = append(topics, s.Topic.Value)
+	}
+	if f.Functions != nil {
+		for _, e := range f.Functions.Egress {
+			topics = append(topics, e.Topic.Value)
+		}
 	}
 	return topics
 }
@@ -160,8 +184,8 @@ func (l *loop) follow(ctx context.Context, p project) {
 	for _, f := range l.feeds {
 		f.namespace = p.namespace
 	}
-	for _, s := range p.file.Sinks {
-		if topic := s.Topic.Value; topic != "" {
+	for _, topic := range outputTopics(p.file) {
+		if topic != "" {
 			l.once("topic "+topic, func() { l.showRecords(ctx, p.namespace, topic) })
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	"github.com/weirstream/weir/platform/api/weir/v1/weirv1connect"
 	"github.com/weirstream/weir/platform/cli"
+	"github.com/weirstream/weir/platform/planner/pipelinefile"
 )
 
 // fake answers what the loop asks and notes it.
@@ -276,5 +277,21 @@ func TestFeedsNeedANameAndAFileThatGrows(t *testing.T) {
 		if _, err := parseFeeds([]string{bad}); err == nil {
 			t.Errorf("%s was accepted", bad)
 		}
+	}
+}
+
+func TestFunctionsBringTheirModulesAndTopics(t *testing.T) {
+	f, problems := pipelinefile.Parse([]byte("pipeline: p\nfunctions:\n  modules: [a.wasm, b, dir/c.wasm]\n  ingress: [{topic: in, to: x/y}]\n  egress: [{id: x/out, topic: out}, {id: x/both, topic: in}]\n"))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	if got := strings.Join(modulePaths(f), " "); got != "a.wasm dir/c.wasm" {
+		t.Errorf("modules %s", got)
+	}
+	if got := strings.Join(topicsOf(f), " "); got != "out in" {
+		t.Errorf("topics %s", got)
+	}
+	if got := strings.Join(outputTopics(f), " "); got != "out in" {
+		t.Errorf("outputs %s", got)
 	}
 }
