@@ -110,7 +110,7 @@ func (m *Manifest) check() error {
 	if len(m.Functions) == 0 {
 		return errors.New("no functions: a module declares at least one")
 	}
-	seen := names{}
+	seen, types := names{}, map[string]bool{}
 	for i := range m.Functions {
 		f := &m.Functions[i]
 		if err := seen.add("function", f.Name); err != nil {
@@ -119,6 +119,13 @@ func (m *Manifest) check() error {
 		if err := f.check(); err != nil {
 			return fmt.Errorf("function %s: %w", f.Name, err)
 		}
+		if err := f.checkStateful(); err != nil {
+			return fmt.Errorf("function %s: %w", f.Name, err)
+		}
+		if f.Type != "" && types[f.Type] {
+			return fmt.Errorf("function %s: two functions have the type %s", f.Name, f.Type)
+		}
+		types[f.Type] = true
 		if err := m.checkCapabilities(f); err != nil {
 			return fmt.Errorf("function %s: %w", f.Name, err)
 		}

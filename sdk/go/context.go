@@ -15,9 +15,12 @@ import (
 
 // Context is what a handler knows of the row or firing it handles. It is valid while the handler runs.
 type Context struct {
-	call guest.Call
-	pcg  rand.PCG
-	rand *rand.Rand
+	call     guest.Call
+	message  *received // of a stateful function
+	stateful *stateful
+	scratch  []byte // of the value being written; an output copies it
+	pcg      rand.PCG
+	rand     *rand.Rand
 }
 
 // Time is the event time of the row, or the time of the timer; the zero time where it is unknown.

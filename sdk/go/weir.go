@@ -42,8 +42,9 @@ import (
 
 // Function is one declared function of the module.
 type Function struct {
-	fn  *guest.Function
-	ctx *Context
+	fn       *guest.Function
+	ctx      *Context
+	stateful *stateful // nil: rows come by inputs, not messages to an address
 }
 
 // FunctionOption changes a declared function.

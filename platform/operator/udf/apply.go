@@ -74,6 +74,9 @@ func (o *Operator) emit(i int, out *frame.Output, c causes) error {
 	enc.Put(buf.Bytes, s, out.Columns, nil, out.Rows)
 	b := batch.New(s)
 	b.SetBlock(buf, out.Rows)
+	if o.config.Address != "" {
+		o.addCaller(i, b, out)
+	}
 	times := b.MakeTimes()
 	if out.Times != nil {
 		copy(times, out.Times)

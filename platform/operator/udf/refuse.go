@@ -11,6 +11,9 @@ import (
 // letters, as output of the same epoch, or the job fails.
 func (o *Operator) refuse(b *batch.Batch, row int, why *refusal) error {
 	place := placeOf(b, row)
+	if o.config.Address != "" {
+		place = " to " + o.addressOf(b, row)
+	}
 	if why.report != "" {
 		o.ctx.Log.Error("calls of a function died of a record", "function", o.config.Function, "record", place, "report", why.report)
 	}

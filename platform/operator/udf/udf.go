@@ -143,6 +143,9 @@ func (o *Operator) Open(ctx *operator.Context) error {
 	if err := o.bind(f); err != nil {
 		return err
 	}
+	if err := o.bindAddress(f); err != nil {
+		return err
+	}
 	if o.config.DeadLetters {
 		o.dead = deadletter.NewWriter(ctx.Identity, len(o.sig.Outputs), ctx.Output)
 	}

@@ -14,6 +14,7 @@ import (
 // Function is one declared function.
 type Function struct {
 	Name     string
+	Type     string // of a stateful function: namespace/name
 	Doc      string
 	Key      []string // default key columns of its inputs; none: not keyed
 	KeyKinds []wire.Kind

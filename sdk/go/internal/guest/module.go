@@ -126,6 +126,9 @@ func (m *Module) manifest(j *JSON) error {
 func (f *Function) manifest(j *JSON) {
 	j.Open('{')
 	j.Text("name", f.Name)
+	if f.Type != "" {
+		j.Text("type", f.Type)
+	}
 	if f.Doc != "" {
 		j.Text("doc", f.Doc)
 	}
