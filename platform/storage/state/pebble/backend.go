@@ -74,14 +74,13 @@ func (s *Store) Open(o state.Options) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := s.folder()
-	if err != nil {
-		return nil, fmt.Errorf("open state on disk: %w", err)
+	if err := s.admit(); err != nil {
+		return nil, errors.Join(err, tier.Close())
 	}
-	options := s.options()
-	db, err := pebble.Open(filepath.Join(dir, "lsm"), options)
+	dir, db, options, err := s.openLSM()
 	if err != nil {
-		return nil, fmt.Errorf("open state on disk: %w", err)
+		s.open.Add(-1)
+		return nil, errors.Join(fmt.Errorf("open state on disk: %w", err), tier.Close())
 	}
 	b := &Backend{
 		hot: tier, schema: newSchema(o.Descriptors), store: s, dir: dir, db: db, options: options, loading: o.Loading,
@@ -89,9 +88,20 @@ func (s *Store) Open(o state.Options) (*Backend, error) {
 	}
 	b.timers.init()
 	b.holds.Store(1)
-	s.open.Add(1)
 	b.merging.Go(b.mergeAll)
 	return b, nil
+}
+
+// openLSM opens an empty LSM in a folder of its own.
+func (s *Store) openLSM() (dir string, db *pebble.DB, options *pebble.Options, err error) {
+	if dir, err = s.folder(); err != nil {
+		return "", nil, nil, err
+	}
+	options = s.options()
+	if db, err = pebble.Open(filepath.Join(dir, "lsm"), options); err != nil {
+		return "", nil, nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, db, options, nil
 }
 
 // Advance sets the clock, and does a bounded share of the work that waits.

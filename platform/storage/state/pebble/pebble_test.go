@@ -1,7 +1,9 @@
 package pebble
 
 import (
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/weirstream/weir/platform/storage/state"
@@ -15,7 +17,7 @@ func testStore(t testing.TB, tierBytes int64) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.tiers, s.least = tierBytes, tierBytes
+	s.tiers, s.least, s.most = tierBytes, tierBytes, 1<<20 // however many a test leaves open
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -39,5 +41,38 @@ func TestPebble(t *testing.T) {
 			s := testStore(t, bytes)
 			statetest.Run(t, func(t *testing.T, opts state.Options) state.Backend { return open(t, s, opts) })
 		})
+	}
+}
+
+func TestABackendThatThereIsNoMemoryForIsRefusedWithTheWayOut(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	if _, err := OpenStore(StoreOptions{Dir: dir, MemoryBytes: MinMemoryBytes - 1}); err == nil || !strings.Contains(err.Error(), "at least 16 MiB") {
+		t.Errorf("a store with too little memory: %v", err)
+	}
+	s, err := OpenStore(StoreOptions{Dir: dir, MemoryBytes: MinMemoryBytes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*Backend
+	for range MinMemoryBytes / MinBackendBytes {
+		all = append(all, open(t, s, state.Options{}))
+	}
+	if _, err := s.Open(state.Options{}); err == nil || !strings.Contains(err.Error(), "--state-memory 17 or more") {
+		t.Errorf("a backend more than there is memory for: %v", err)
+	}
+	if err := all[0].Close(); err != nil {
+		t.Error(err)
+	}
+	all[0] = open(t, s, state.Options{}) // one has gone, so there is room
+	for _, b := range all {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("closed backends left %v, %v", left, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }

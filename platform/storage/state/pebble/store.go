@@ -51,14 +51,18 @@ const (
 	// cacheShare is how much of it holds blocks of files, indexes and filters
 	// above all, since keys that are in use are in the tier.
 	cacheShare = 4
-	// minTierBytes is what a backend has at least, however many there are.
-	minTierBytes = 1 << 20
+	// MinBackendBytes is the memory of one backend at least, with its share of
+	// blocks. One more than there is memory for is refused.
+	MinBackendBytes = 1 << 20
+	// minTierBytes is what its tier has of that.
+	minTierBytes = MinBackendBytes - MinBackendBytes/cacheShare
 )
 
 // Store is what the backends of a process share: a folder and its memory.
 type Store struct {
 	dir   string
 	log   *slog.Logger
+	most  int64 // backends
 	tiers int64 // bytes
 	least int64 // bytes of a tier
 	cache *pebble.Cache
@@ -88,9 +92,19 @@ func OpenStore(o StoreOptions) (*Store, error) {
 	}
 	cacheBytes := o.MemoryBytes / cacheShare
 	return &Store{
-		dir: o.Dir, log: o.Log, tiers: o.MemoryBytes - cacheBytes, least: minTierBytes,
+		dir: o.Dir, log: o.Log, most: o.MemoryBytes / MinBackendBytes, tiers: o.MemoryBytes - cacheBytes, least: minTierBytes,
 		cache: pebble.NewCache(cacheBytes), files: pebble.NewFileCache(fileCacheShards, maxOpenFiles),
 	}, nil
+}
+
+// admit counts a backend in, unless there is no memory for it.
+func (s *Store) admit() error {
+	if n := s.open.Add(1); n > s.most {
+		s.open.Add(-1)
+		return fmt.Errorf("open state on disk: %d operators of tasks have theirs here, and there is memory for no more; each needs %d MiB: start the worker with --state-memory %d or more, or add workers",
+			s.most, MinBackendBytes>>20, n*MinBackendBytes>>20)
+	}
+	return nil
 }
 
 // folder makes a folder for a backend.

@@ -16,8 +16,11 @@ const (
 	fileCacheShards = 4
 	maxOpenFiles    = 1000
 
-	// Small generations go through a memtable; large ones are files at once.
-	memTableBytes = 4 << 20
+	// Small generations go through a memtable; large ones are files at once. A
+	// backend with little memory has a small one. Pebble takes it off the blocks'.
+	memTableBytes      = 4 << 20
+	leastMemTableBytes = 256 << 10
+	memTableShare      = 8
 	// A read looks at one block, and the page cache has most of them: small
 	// blocks mean less to check and decompress for one key.
 	blockBytes = 4 << 10
@@ -56,7 +59,7 @@ func (s *Store) options() *pebble.Options {
 	o := &pebble.Options{
 		FS: unsynced{vfs.Default}, Cache: s.cache, FileCache: s.files, Comparer: comparer,
 		DisableWAL: true, NoSyncOnClose: true, FormatMajorVersion: formatOfFolders,
-		MemTableSize: memTableBytes, MemTableStopWritesThreshold: 4,
+		MemTableSize: uint64(min(memTableBytes, max(leastMemTableBytes, s.share()/memTableShare))), MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold: l0Threshold, L0StopWritesThreshold: l0Stop, L0CompactionFileThreshold: 1000,
 		LBaseMaxBytes: baseLevelBytes,
 		CompactionConcurrencyRange: func() (int, int) {
