@@ -32,6 +32,9 @@ const (
 // DefaultEagerMiB is the default of --eager-restore.
 const DefaultEagerMiB = 64
 
+// DefaultStateMiB is the default of --state-memory.
+const DefaultStateMiB = 256
+
 // ServerOptions are the flags of `weir server`.
 type ServerOptions struct {
 	DataDir    string
@@ -53,6 +56,7 @@ type ServerOptions struct {
 	Join       []string // URLs of controllers, for a process that is none
 	Advertise  string   // host:port where other processes reach Listen; empty: Listen itself
 	EagerMiB   int      // of state that is loaded before a task reads
+	StateMiB   int      // memory of all state on disk
 	Trust      string   // PEM file of the authorities of other processes' certificates
 	Token      string   // for a process that joins
 	LogLevel   string   // debug, info, warn, error
@@ -77,6 +81,7 @@ type WorkerOptions struct {
 	NATSURL   string         // the log, if it is not where the controllers say
 	Slots     int
 	EagerMiB  int
+	StateMiB  int
 	LogLevel  string
 	LogFormat string
 	Log       io.Writer

@@ -100,6 +100,7 @@ Raft for a certificate with --tls-client-ca.`,
 	f.StringSliceVar(&o.RaftPeers, "peers", nil, "HOST:PORT or ID=HOST:PORT of every controller's --raft-listen, this one included; three or five, comma-separated")
 	f.IntVar(&o.Slots, "slots", 0, "tasks of a stage that may run here (0: 64)")
 	f.IntVar(&o.EagerMiB, "eager-restore", DefaultEagerMiB, "MiB of an operator's state up to which a task loads it before it reads; more is loaded while it is used")
+	f.IntVar(&o.StateMiB, "state-memory", DefaultStateMiB, "MiB of memory for the state of all pipelines that keep it on disk, at least 16")
 	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.LogFormat, "log-format", "text", "text or json")
 	must(cmd.MarkFlagDirname("data-dir"))

@@ -85,6 +85,7 @@ last checkpoint.`,
 	f.StringVar(&o.NATSURL, "nats", "", "URL of the log's NATS, if it is another than the controllers say")
 	f.DurationVar(&o.Patience, "drain-timeout", 30*time.Second, "how long leaving waits for others to take the tasks over")
 	f.IntVar(&o.EagerMiB, "eager-restore", DefaultEagerMiB, "MiB of an operator's state up to which a task loads it before it reads")
+	f.IntVar(&o.StateMiB, "state-memory", DefaultStateMiB, "MiB of memory for the state of all pipelines that keep it on disk, at least 16")
 	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.LogFormat, "log-format", "text", "text or json")
 	must(cmd.MarkFlagDirname("data-dir"))

@@ -20,6 +20,7 @@ import (
 	"github.com/weirstream/weir/platform/storage/state"
 	"github.com/weirstream/weir/platform/storage/state/arena"
 	"github.com/weirstream/weir/platform/worker"
+	"github.com/weirstream/weir/raftmeta/jobgraph"
 )
 
 // Input opens a source's lines.
@@ -79,7 +80,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	r := &reporter{ended: make(chan struct{}), failed: make(chan error, 1)}
 	w := worker.New(worker.Options{
 		ID: "local", Log: quiet(o.Log), Blobs: memblob.New(memblob.Options{}), Clock: time.Now, Reporter: r,
-		NewState: func(o state.Options) (state.Backend, error) { return arena.Open(o) },
+		NewState: func(_ jobgraph.Backend, o state.Options) (state.Backend, error) { return arena.Open(o) },
 		NewOperator: func(kind string) (operator.Operator, error) {
 			switch kind {
 			case source.Kind:

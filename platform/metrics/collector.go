@@ -58,6 +58,9 @@ type Operator struct {
 	StateKeys       int64
 	StateBytes      int64
 	StateLeft       int64
+	StateDisk       int64
+	StateHits       int64
+	StateMisses     int64
 	Timers          int64
 	GuestCalls      uint64
 	GuestSeconds    float64
@@ -158,6 +161,11 @@ func (c *collector) pipeline(out chan<- prometheus.Metric, p *Pipeline) {
 		gauge(stateKeys, float64(o.StateKeys), labels...)
 		gauge(stateBytes, float64(o.StateBytes), labels...)
 		gauge(stateLeft, float64(o.StateLeft), labels...)
+		if o.StateHits+o.StateMisses+o.StateDisk > 0 {
+			gauge(stateDisk, float64(o.StateDisk), labels...)
+			counter(stateHits, float64(o.StateHits), labels...)
+			counter(stateMisses, float64(o.StateMisses), labels...)
+		}
 		gauge(timers, float64(o.Timers), labels...)
 		if o.GuestCalls > 0 {
 			counter(guestCalls, float64(o.GuestCalls), labels...)

@@ -30,7 +30,7 @@ func TestEachNumberIsShownOnceWithItsLabels(t *testing.T) {
 			Namespace: "default", Name: "p", State: "running", Restarts: 2,
 			Operators: []Operator{
 				{ID: "in", First: true, Source: true, RecordsOut: 7, BytesIn: 70, Lag: 3, HasWatermark: true, WatermarkMicros: 1_500_000, Busy: 1.5, Waited: 0.25},
-				{ID: "count", Task: 1, First: true, RecordsIn: 7, RecordsOut: 6, Late: 1, DeadLetters: 1, StateKeys: 4, StateBytes: 400, StateLeft: 50, Timers: 2, GuestCalls: 5, GuestSeconds: 0.5, GuestMemory: 65536, GuestTraps: 1},
+				{ID: "count", Task: 1, First: true, RecordsIn: 7, RecordsOut: 6, Late: 1, DeadLetters: 1, StateKeys: 4, StateBytes: 400, StateLeft: 50, StateDisk: 4096, StateHits: 90, StateMisses: 10, Timers: 2, GuestCalls: 5, GuestSeconds: 0.5, GuestMemory: 65536, GuestTraps: 1},
 				{ID: "sink.out", Task: 1, RecordsIn: 6, BytesOut: 60},
 			},
 			Checkpoint: Checkpoint{ID: 9, CommittedMicros: 2_000_000, DurationSeconds: 0.1, SizeBytes: 10, TotalBytes: 100, AlignSeconds: 0.01, StopForSeconds: 0.001, Stuck: true},
@@ -73,6 +73,9 @@ func TestEachNumberIsShownOnceWithItsLabels(t *testing.T) {
 		`weir_operator_state_keys{namespace="default",operator="count",pipeline="p",task="1"} 4`,
 		`weir_operator_state_bytes{namespace="default",operator="count",pipeline="p",task="1"} 400`,
 		`weir_operator_state_left_bytes{namespace="default",operator="count",pipeline="p",task="1"} 50`,
+		`weir_operator_state_disk_bytes{namespace="default",operator="count",pipeline="p",task="1"} 4096`,
+		`weir_operator_state_hits_total{namespace="default",operator="count",pipeline="p",task="1"} 90`,
+		`weir_operator_state_misses_total{namespace="default",operator="count",pipeline="p",task="1"} 10`,
 		`weir_operator_timers{namespace="default",operator="count",pipeline="p",task="1"} 2`,
 		`weir_guest_calls_total{namespace="default",operator="count",pipeline="p",task="1"} 5`,
 		`weir_guest_seconds_total{namespace="default",operator="count",pipeline="p",task="1"} 0.5`,

@@ -13,6 +13,8 @@ type Meter struct {
 	WatermarkMicros         atomic.Int64
 	StateKeys, StateBytes   atomic.Int64
 	StateLeft               atomic.Int64 // bytes of files that are still to be loaded
+	StateDisk               atomic.Int64
+	StateHits, StateMisses  atomic.Int64 // keys that were in memory, and that were not
 	Timers                  atomic.Int64
 	GuestCalls, GuestNanos  atomic.Uint64
 	GuestBytes              atomic.Int64

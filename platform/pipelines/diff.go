@@ -198,6 +198,7 @@ func graphLines(from, to *jobgraph.Graph) []string {
 			}
 		}
 	}
+	lines = append(lines, moved(from, to)...)
 	old, now := wires(from), wires(to)
 	for _, w := range now {
 		if !slices.Contains(old, w) {
@@ -217,6 +218,20 @@ func graphLines(from, to *jobgraph.Graph) []string {
 func follows(g *jobgraph.Graph, id string) bool {
 	_, o, ok := g.Operator(id)
 	return ok && (o.Kind == dispatch.Kind || o.Kind == parked.Kind || o.Kind == outbox.Kind)
+}
+
+// moved tells whose state is kept elsewhere from now on.
+func moved(from, to *jobgraph.Graph) (lines []string) {
+	where := map[jobgraph.Backend]string{jobgraph.InMemory: "in memory", jobgraph.OnDisk: "on disk"}
+	for i := range to.Stages {
+		for j := range to.Stages[i].Operators {
+			o := &to.Stages[i].Operators[j]
+			if _, was, ok := from.Operator(o.ID); ok && was.Backend != o.Backend {
+				lines = append(lines, fmt.Sprintf("~ operator %s: state was %s, is %s", o.ID, where[was.Backend], where[o.Backend]))
+			}
+		}
+	}
+	return lines
 }
 
 func describe(g *jobgraph.Graph, id string) string {

@@ -149,6 +149,9 @@ func showStage(b *strings.Builder, s *jobgraph.Stage) {
 			}
 			b.WriteString("]")
 		}
+		if o.Backend != jobgraph.InMemory {
+			fmt.Fprintf(b, "  on %s", o.Backend)
+		}
 		fmt.Fprintf(b, "\n    config %s\n", o.Config)
 		for n, out := range o.Outputs {
 			fmt.Fprintf(b, "    output %d %s\n", n, out)

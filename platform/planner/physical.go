@@ -62,10 +62,30 @@ func MakeScaled(f *pipelinefile.File, w World, scale Scale) (*Plan, []pipelinefi
 	if err := p.deadLetters(); err != nil {
 		return nil, []pipelinefile.Problem{{Message: err.Error()}}
 	}
+	p.backend()
 	if err := p.plan.Graph.Validate(); err != nil {
 		return nil, []pipelinefile.Problem{{Message: err.Error()}}
 	}
 	return p.plan, nil
+}
+
+// backend says where the keyed operators keep their state.
+func (p *physical) backend() {
+	chosen := p.file.State.Backend
+	if chosen.Value != pipelinefile.Disk {
+		return
+	}
+	keyed := false
+	for i := range p.plan.Graph.Stages {
+		for j := range p.plan.Graph.Stages[i].Operators {
+			if op := &p.plan.Graph.Stages[i].Operators[j]; len(op.Key) > 0 {
+				op.Backend, keyed = jobgraph.OnDisk, true
+			}
+		}
+	}
+	if !keyed {
+		p.plan.Warnings = append(p.plan.Warnings, pipelinefile.Problem{Pos: chosen.Pos, Message: "no operator has a key, so there is no state to keep on disk", Hint: "leave state out"})
+	}
 }
 
 // physical places nodes in stages.

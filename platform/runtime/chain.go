@@ -170,6 +170,9 @@ func (c *chain) barrier(b element.Barrier, clockMicros int64, task int, groups G
 			n.meter.StateKeys.Store(int64(st.Keys))
 			n.meter.StateBytes.Store(st.TotalBytes)
 			n.meter.Timers.Store(int64(st.Timers))
+			n.meter.StateDisk.Store(st.DiskBytes)
+			n.meter.StateHits.Store(st.Hits)
+			n.meter.StateMisses.Store(st.Misses)
 		}
 		snaps = append(snaps, out)
 	}

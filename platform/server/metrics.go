@@ -95,6 +95,7 @@ func operatorNumbers(t *runtime.Task) []metrics.Operator {
 			Late: m.LateRecords.Load(), DeadLetters: m.DeadLetters.Load(), Lag: m.LagRecords.Load(),
 			WatermarkMicros: w, HasWatermark: w != 0 && w != element.MinTime && w != element.MaxTime,
 			StateKeys: m.StateKeys.Load(), StateBytes: m.StateBytes.Load(), Timers: m.Timers.Load(), StateLeft: m.StateLeft.Load(),
+			StateDisk: m.StateDisk.Load(), StateHits: m.StateHits.Load(), StateMisses: m.StateMisses.Load(),
 			GuestCalls: m.GuestCalls.Load(), GuestSeconds: float64(m.GuestNanos.Load()) / 1e9, GuestMemory: m.GuestBytes.Load(), GuestTraps: m.GuestTraps.Load(),
 		}
 		if o.First {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 
 	"github.com/weirstream/weir/platform/operator"
@@ -14,6 +15,8 @@ import (
 	"github.com/weirstream/weir/platform/operator/udf"
 	"github.com/weirstream/weir/platform/storage/state"
 	"github.com/weirstream/weir/platform/storage/state/arena"
+	"github.com/weirstream/weir/platform/storage/state/pebble"
+	"github.com/weirstream/weir/raftmeta/jobgraph"
 	"github.com/weirstream/weir/wasmhost"
 )
 
@@ -44,7 +47,22 @@ func (s *Server) newOperator(kind string) (operator.Operator, error) {
 	return build(), nil
 }
 
-func newState(o state.Options) (state.Backend, error) { return arena.Open(o) }
+// openDisk makes an empty place for state on disk. What a former process left there
+// is deleted: it belonged to attempts that have ended.
+func (s *Server) openDisk() (err error) {
+	s.disk, err = pebble.OpenStore(pebble.StoreOptions{
+		Dir: filepath.Join(s.options.DataDir, "cache", "state"), MemoryBytes: s.options.StateBytes, Log: s.log(),
+	})
+	return err
+}
+
+// newState opens a backend where the graph wants the state.
+func (s *Server) newState(at jobgraph.Backend, o state.Options) (state.Backend, error) {
+	if at == jobgraph.OnDisk {
+		return s.disk.Open(o)
+	}
+	return arena.Open(o)
+}
 
 // resetInstances closes instances at random before calls, for tests of the rule
 // that nothing survives a call.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weirstream/weir/platform/auth"
 	"github.com/weirstream/weir/platform/auth/tlsfiles"
+	"github.com/weirstream/weir/platform/storage/state/pebble"
 	"github.com/weirstream/weir/raftmeta"
 )
 
@@ -75,6 +76,8 @@ type Options struct {
 	// EagerBytes is up to which size a task's state of an operator is loaded before
 	// the task reads, for what is larger is loaded while it is used. 0: DefaultEagerBytes, below 0: none.
 	EagerBytes int64
+	// StateBytes is the memory of all keyed state on disk in this process. 0: pebble.DefaultMemoryBytes.
+	StateBytes int64
 	// Join are URLs of controllers, for a process that is none.
 	Join []string
 	// Advertise is host:port where other processes reach this one's Listen; empty: Listen itself.
@@ -133,6 +136,9 @@ func (o Options) normalize() (Options, error) {
 	}
 	if o.EagerBytes == 0 {
 		o.EagerBytes = DefaultEagerBytes
+	}
+	if o.StateBytes != 0 && o.StateBytes < pebble.MinMemoryBytes {
+		return o, fmt.Errorf("--state-memory %d: at least %d MiB are needed", o.StateBytes>>20, pebble.MinMemoryBytes>>20)
 	}
 	if o.WorkerID == "" {
 		o.WorkerID = "worker-" + o.NodeID

@@ -30,6 +30,7 @@ import (
 	"github.com/weirstream/weir/platform/server/controller"
 	"github.com/weirstream/weir/platform/statereader"
 	"github.com/weirstream/weir/platform/storage/blob"
+	"github.com/weirstream/weir/platform/storage/state/pebble"
 	"github.com/weirstream/weir/platform/topics"
 	"github.com/weirstream/weir/raftmeta"
 	"github.com/weirstream/weir/wasmhost"
@@ -68,6 +69,7 @@ type Server struct {
 	logs       *logbook.Book
 	users      *userMetrics
 	quotas     quota.Accounts // of a worker
+	disk       *pebble.Store  // of a worker: keyed state that is kept on disk
 	listener   net.Listener
 	tls        *tlsfiles.Keeper // nil without TLS
 	trust      *tlsfiles.Keeper // for dialling others; nil in a controller that is alone
@@ -127,6 +129,11 @@ func (s *Server) start(ctx context.Context) error {
 	running, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.modules = modules.New(s.wasm, s.blobs)
+	if s.options.has(RoleWorker) {
+		if err := s.openDisk(); err != nil {
+			return err
+		}
+	}
 	if s.options.has(RoleController) {
 		if err := s.lead(ctx, running); err != nil {
 			return err
@@ -308,6 +315,9 @@ func (s *Server) Close() error {
 	if s.agent != nil {
 		s.agent.Close()
 		s.goodbye()
+	}
+	if s.disk != nil {
+		errs = append(errs, s.disk.Close()) // of tasks, which have ended
 	}
 	if s.hub != nil {
 		s.hub.Close()

@@ -88,7 +88,7 @@ func (s *Server) engage() {
 	s.hub = remote.NewHub(exchange)
 	s.agent.Connect(worker.New(worker.Options{
 		ID: s.options.WorkerID, Log: s.log(), Blobs: s.blobs, Clock: s.options.Clock,
-		NewOperator: s.newOperator, NewState: newState, Reporter: discreet{s.agent, s.hidden},
+		NewOperator: s.newOperator, NewState: s.newState, Reporter: discreet{s.agent, s.hidden},
 		EagerBytes: s.options.EagerBytes, Exchange: farExchange{s.hub, remote.NewDialer(exchange)},
 	}), s.session)
 }

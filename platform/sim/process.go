@@ -14,6 +14,7 @@ import (
 	"github.com/weirstream/weir/platform/storage/state/arena"
 	"github.com/weirstream/weir/platform/worker"
 	"github.com/weirstream/weir/raftmeta"
+	"github.com/weirstream/weir/raftmeta/jobgraph"
 )
 
 // raftTimeout is a voter's; virtual time has no stalls, and fewer heartbeats run faster.
@@ -135,7 +136,7 @@ func (w *workerProcess) start(context.Context) {
 	})
 	a.Connect(worker.New(worker.Options{
 		ID: w.id, Log: log, Blobs: blobs, Clock: time.Now, NewOperator: w.c.world.NewOperator, Reporter: a,
-		NewState: func(o state.Options) (state.Backend, error) { return arena.Open(o) },
+		NewState: func(_ jobgraph.Backend, o state.Options) (state.Backend, error) { return arena.Open(o) },
 		Exchange: &exchange{f: w.c.fabric, self: w.id, parts: &w.c.parts},
 	}), s)
 	life, cancel := context.WithCancel(context.Background())

@@ -228,7 +228,7 @@ func (j *Job) newState(op *jobgraph.Operator, groups runtime.Groups) (state.Back
 	if j.start.Foreign {
 		options.Loading = state.LoadChanged
 	}
-	backend, err := j.options.NewState(options)
+	backend, err := j.options.NewState(op.Backend, options)
 	if err != nil || j.start.Manifest == nil {
 		return backend, err
 	}

@@ -31,7 +31,7 @@ type Options struct {
 	Blobs       blob.Store
 	Clock       func() time.Time
 	NewOperator func(kind string) (operator.Operator, error)
-	NewState    func(state.Options) (state.Backend, error)
+	NewState    func(jobgraph.Backend, state.Options) (state.Backend, error)
 	Reporter    Reporter
 	// EagerBytes is up to which size, in the store, an operator's state is loaded
 	// before its task reads; more of it is loaded while it is used.

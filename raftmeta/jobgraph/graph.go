@@ -54,9 +54,22 @@ type Operator struct {
 	Key [][]string `json:"key,omitempty"`
 	// State describes the operator's keyed state, so that drift is found before a start.
 	State []State `json:"state,omitempty"`
+	// Backend says where the state is while the job runs. It is no part of the
+	// state's shape: files are the same, and a later revision may choose another.
+	Backend Backend `json:"backend,omitempty"`
 	// Upstream wires each input to an operator of the same stage; -1 is an edge into the stage.
 	Upstream []Port `json:"upstream,omitempty"`
 }
+
+// Backend is where keyed state is kept while a job runs.
+type Backend string
+
+// The backends. Memory has no text, so that graphs without a word for it stay as
+// they are.
+const (
+	InMemory Backend = ""
+	OnDisk   Backend = "disk" // what is in use is in memory, the rest in files of the worker
+)
 
 // Port names an output of an operator within a stage. Operator -1 stands for
 // the stage's own input with the number Output.

@@ -69,6 +69,7 @@ func TestEveryFaultOfAGraphIsNamed(t *testing.T) {
 		`reads output 9 of operator "count"`:                func(g *Graph) { g.Stages[1].Operators[1].Upstream[0].Output = 9 },
 		"negative port":                                     func(g *Graph) { g.Stages[1].Operators[1].Upstream[0].Operator = -2 },
 		"has keys for 2 of 1 inputs":                        func(g *Graph) { g.Stages[1].Operators[0].Key = [][]string{{"k"}, {"k"}} },
+		`keeps its state in "attic"`:                        func(g *Graph) { g.Stages[1].Operators[0].Backend = "attic" },
 		"has keyed state":                                   func(g *Graph) { g.Stages[1].Operators[0].Key = nil },
 		"has two states":                                    func(g *Graph) { o := &g.Stages[1].Operators[0]; o.State = append(o.State, o.State[0]) },
 		`has kind "pile"`:                                   func(g *Graph) { g.Stages[1].Operators[0].State[0].Kind = "pile" },

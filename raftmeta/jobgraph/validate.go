@@ -139,6 +139,9 @@ func (v *validator) operator(s *Stage, j int, seen map[string]string) {
 	if len(o.Key) != 0 && len(o.Key) != len(o.Inputs) {
 		v.add(where, fmt.Sprintf("has keys for %d of %d inputs", len(o.Key), len(o.Inputs)), "name the key columns of every input")
 	}
+	if o.Backend != InMemory && o.Backend != OnDisk {
+		v.add(where, fmt.Sprintf("keeps its state in %q", clip(string(o.Backend))), fmt.Sprintf("say %q, or nothing for memory", OnDisk))
+	}
 	v.states(where, o)
 }
 

@@ -30,8 +30,8 @@ func runServer(ctx context.Context, o cli.ServerOptions) error {
 	s, err := server.Start(ctx, server.Options{
 		DataDir: o.DataDir, Listen: o.Listen, Auth: o.Auth, PlainHTTP: o.PlainHTTP, TLS: o.TLS, SecretsKeyFile: o.SecretsKey, Durability: durabilityOf(o.Durability), BlobURL: o.BlobURL, NATSURL: o.NATSURL, NATSListen: o.NATSListen,
 		NodeID: o.NodeID, RaftListen: o.RaftListen, RaftPeers: peers, AwaitJoin: o.AwaitJoin, Slots: o.Slots, Version: version, Log: log,
-		EagerBytes: eagerBytes(o.EagerMiB),
-		Roles:      rolesOf(o.Roles), Join: o.Join, Advertise: o.Advertise, Trust: o.Trust, Token: o.Token,
+		EagerBytes: eagerBytes(o.EagerMiB), StateBytes: stateBytes(o.StateMiB),
+		Roles: rolesOf(o.Roles), Join: o.Join, Advertise: o.Advertise, Trust: o.Trust, Token: o.Token,
 	})
 	if err != nil {
 		return err
@@ -49,6 +49,15 @@ func runServer(ctx context.Context, o cli.ServerOptions) error {
 
 // eagerBytes is what the server takes of --eager-restore: there, 0 is the default.
 func eagerBytes(mib int) int64 {
+	if mib <= 0 {
+		return -1
+	}
+	return int64(mib) << 20
+}
+
+// stateBytes is what the server takes of --state-memory: there, 0 is the default,
+// and a flag of 0 is too little.
+func stateBytes(mib int) int64 {
 	if mib <= 0 {
 		return -1
 	}

@@ -31,8 +31,8 @@ func runWorker(ctx context.Context, o cli.WorkerOptions) error {
 		return err
 	}
 	options := server.Options{
-		EagerBytes: eagerBytes(o.EagerMiB),
-		Roles:      []server.Role{server.RoleWorker}, Join: o.Join, DataDir: o.DataDir, Listen: o.Listen, Advertise: o.Advertise,
+		EagerBytes: eagerBytes(o.EagerMiB), StateBytes: stateBytes(o.StateMiB),
+		Roles: []server.Role{server.RoleWorker}, Join: o.Join, DataDir: o.DataDir, Listen: o.Listen, Advertise: o.Advertise,
 		Auth: o.Auth, PlainHTTP: o.PlainHTTP, TLS: o.TLS, Trust: o.Trust, Token: o.Token, NATSURL: o.NATSURL, Slots: o.Slots, WorkerID: o.ID, Version: version, Log: log,
 	}
 	if options.Slots == 0 {

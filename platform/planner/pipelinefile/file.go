@@ -33,6 +33,7 @@ type File struct {
 	Errors      Policy
 	DeadLetters Text // topic
 	Checkpoint  Checkpoint
+	State       State
 	MaxRestarts int
 	Sources     []Source
 	Operators   []Operator
@@ -45,6 +46,17 @@ type Checkpoint struct {
 	Interval, MinPause, Timeout time.Duration
 	Retain                      int
 }
+
+// State says where keyed state is kept.
+type State struct {
+	Backend Text // "memory" or "disk"; empty: memory
+}
+
+// The backends of keyed state.
+const (
+	Memory = "memory"
+	Disk   = "disk"
+)
 
 // Policy says what becomes of a record that cannot be decoded or that a function refuses.
 type Policy string

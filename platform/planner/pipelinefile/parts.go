@@ -17,6 +17,12 @@ func (r *reader) checkpoint(n *yaml.Node, c *Checkpoint) {
 	})
 }
 
+func (r *reader) state(n *yaml.Node, s *State) {
+	r.fields(n, "state", table{
+		"backend": func(n *yaml.Node) { s.Backend = r.choice(n, Memory, Disk) },
+	})
+}
+
 func (r *reader) source(name Text, n *yaml.Node) Source {
 	s := Source{Name: name, Pos: posOf(n)}
 	r.fields(n, "source "+name.Value, table{

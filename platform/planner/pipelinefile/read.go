@@ -39,6 +39,7 @@ func Parse(text []byte) (*File, []Problem) {
 		"errors":       func(n *yaml.Node) { f.Errors = r.policy(n) },
 		"dead_letters": func(n *yaml.Node) { f.DeadLetters = r.text(n) },
 		"checkpoint":   func(n *yaml.Node) { r.checkpoint(n, &f.Checkpoint) },
+		"state":        func(n *yaml.Node) { r.state(n, &f.State) },
 		"max_restarts": func(n *yaml.Node) { f.MaxRestarts = r.count(n, 0, 1<<20) },
 		"sources": func(n *yaml.Node) {
 			r.each(n, "sources", func(name Text, n *yaml.Node) { f.Sources = append(f.Sources, r.source(name, n)) })

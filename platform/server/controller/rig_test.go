@@ -79,7 +79,7 @@ func move(t *testing.T, w *runtimetest.World, blobs blob.Store, node *raftmeta.N
 	})
 	h.agent.Connect(worker.New(worker.Options{
 		ID: "worker", Log: log, Blobs: blobs, Clock: time.Now, NewOperator: w.NewOperator, Reporter: h.agent,
-		NewState: func(o state.Options) (state.Backend, error) { return arena.Open(o) },
+		NewState: func(_ jobgraph.Backend, o state.Options) (state.Backend, error) { return arena.Open(o) },
 	}), h.session)
 	if _, err := h.session.Join(t.Context()); err != nil {
 		t.Fatal(err)

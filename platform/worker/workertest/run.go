@@ -57,7 +57,7 @@ func New(t testing.TB, g *jobgraph.Graph, blobs blob.Store, newOperator func(kin
 	r := &Run{t: t, graph: g, Blobs: blobs, NewState: func(o state.Options) (state.Backend, error) { return arena.Open(o) }}
 	r.Worker = worker.New(worker.Options{
 		ID: "worker", Log: slog.New(slog.DiscardHandler), Blobs: blobs, Clock: time.Now, NewOperator: newOperator,
-		NewState: func(o state.Options) (state.Backend, error) { return r.NewState(o) },
+		NewState: func(_ jobgraph.Backend, o state.Options) (state.Backend, error) { return r.NewState(o) },
 		Reporter: (*reporter)(r),
 	})
 	return r
