@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/platform/e2e"
+	"github.com/weirstream/weir/platform/planner/pipelinefile"
 )
 
 func main() {
@@ -31,7 +32,7 @@ func run(ctx context.Context) error {
 	o := e2e.ChaosOptions{Partitions: 8, Out: os.Stdout}
 	flag.Uint64Var(&o.Seed, "seed", 0, "what input and deaths follow from (0: a random one, which is printed)")
 	flag.IntVar(&o.Records, "records", 1_000_000, "records to feed")
-	flag.IntVar(&o.Keys, "keys", 10_000, "keys among which they are dealt out")
+	flag.IntVar(&o.Keys, "keys", 0, "keys among which they are dealt out (0: 10,000, or 80,000 with state on disk, which is more than its memory holds)")
 	flag.IntVar(&o.Kills, "kills", 20, "deaths of the server, every second one inside checkpoint, commit or publish")
 	flag.IntVar(&o.Parallelism, "parallelism", 2, "tasks of each stage")
 	flag.DurationVar(&o.Interval, "interval", 250*time.Millisecond, "checkpoint interval")
@@ -42,7 +43,11 @@ func run(ctx context.Context) error {
 	workers := flag.Int("workers", 3, "workers of a cluster")
 	faults := flag.Int("faults", 40, "faults of a cluster's processes")
 	strict := flag.Bool("strict", false, "sync everything before it is acknowledged")
+	flag.StringVar(&o.State, "state", pipelinefile.Memory, "backend of keyed state: memory, or disk with little memory")
 	flag.Parse()
+	if o.Keys == 0 {
+		o.Keys = map[string]int{pipelinefile.Memory: 10_000, pipelinefile.Disk: 80_000}[o.State]
+	}
 	if *rescale {
 		o.Widths = []int{5, 3, 2}
 	}
@@ -76,7 +81,7 @@ func run(ctx context.Context) error {
 	if *cluster {
 		r, err = e2e.RunClusterChaos(ctx, e2e.ClusterChaosOptions{
 			Seed: o.Seed, Records: o.Records, Keys: o.Keys, Partitions: o.Partitions, Parallelism: max(o.Parallelism, 3), Widths: []int{5, 3, 2},
-			Controllers: 3, Workers: *workers, Slots: 4, Faults: *faults, Suspended: 10 * time.Second, Interval: o.Interval,
+			Controllers: 3, Workers: *workers, Slots: 4, Faults: *faults, Suspended: 10 * time.Second, Interval: o.Interval, State: o.State,
 			Dir: o.Dir, Binary: o.Binary, Module: o.Module, Out: o.Out,
 		})
 	} else {

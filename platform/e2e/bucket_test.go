@@ -25,7 +25,7 @@ func TestStateInABucketLosesAndDoublesNothingAndCostsOneDataObjectACheckpoint(t 
 	for _, name := range rescaleTopics {
 		streams[name] = w.topic(t, name, 8)
 	}
-	p, err := w.client.Apply(t.Context(), pipelineFile(2, 200*time.Millisecond))
+	p, err := w.client.Apply(t.Context(), pipelineFile(2, 200*time.Millisecond, ""))
 	if err != nil {
 		t.Fatal(err)
 	}

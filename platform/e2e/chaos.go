@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
+	"github.com/weirstream/weir/platform/planner/pipelinefile"
 )
 
 // Waits of a chaos run.
@@ -35,6 +37,7 @@ type ChaosOptions struct {
 	Dir         string        // for data and logs
 	Binary      string
 	Module      string // the Go guest
+	State       string // backend of keyed state; empty: memory
 	ServerArgs  []string
 	Out         io.Writer
 }
@@ -67,9 +70,10 @@ type chaos struct {
 }
 
 // pipelineFile is the pipeline under test: two keyed stages and three sinks.
-func pipelineFile(parallelism int, interval time.Duration) string {
+func pipelineFile(parallelism int, interval time.Duration, backend string) string {
 	return fmt.Sprintf(`pipeline: chaos
 module: guest
+state: {backend: %s}
 parallelism: %d
 checkpoint: {interval: %dms, min_pause: 20ms, retain: 2}
 sources:
@@ -81,7 +85,7 @@ sinks:
   reached: {topic: reached, input: chaos, format: columns, key: key}
   violations: {topic: violations, input: chaos.violations, format: columns}
   totals: {topic: totals, input: chaos2, format: columns, key: bucket}
-`, parallelism, interval.Milliseconds(), StepColumns)
+`, cmp.Or(backend, pipelinefile.Memory), parallelism, interval.Milliseconds(), StepColumns)
 }
 
 // RunChaos feeds, kills and checks. A nil error means that everything held.
@@ -92,7 +96,7 @@ func RunChaos(ctx context.Context, o ChaosOptions) (ChaosReport, error) {
 	if c.setup, err = NewSetup(o.Binary, o.Dir); err != nil {
 		return c.report, err
 	}
-	c.setup.Args = o.ServerArgs
+	c.setup.Args = append(stateArgs(o.State), o.ServerArgs...)
 	c.client = NewClient(c.setup.URL())
 	p, err := c.setup.Start(ctx)
 	if err != nil {
@@ -107,6 +111,15 @@ func RunChaos(ctx context.Context, o ChaosOptions) (ChaosReport, error) {
 	}
 	c.report.Took = time.Since(begin)
 	return c.report, err
+}
+
+// stateArgs give a process as little memory for state on disk as it takes, so
+// that most of it is there.
+func stateArgs(backend string) []string {
+	if backend != pipelinefile.Disk {
+		return nil
+	}
+	return []string{"--state-memory", "16"}
 }
 
 func (c *chaos) say(format string, args ...any) { fmt.Fprintf(c.o.Out, format+"\n", args...) }
@@ -159,7 +172,7 @@ func (c *chaos) prepare(ctx context.Context) error {
 	if err := c.client.PushModule(ctx, "guest", c.o.Module); err != nil {
 		return err
 	}
-	pipeline, err := c.client.Apply(ctx, pipelineFile(c.o.Parallelism, c.o.Interval))
+	pipeline, err := c.client.Apply(ctx, pipelineFile(c.o.Parallelism, c.o.Interval, c.o.State))
 	if err != nil {
 		return err
 	}

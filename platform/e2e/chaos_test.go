@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/weirstream/weir/platform/planner/pipelinefile"
 )
 
 // The short form of platform/chaos. WEIR_CHAOS_SEED replays a failure.
@@ -19,7 +21,8 @@ func TestNothingIsLostDoubledOrReorderedWhenTheServerIsKilledAgainAndAgain(t *te
 	t.Logf("seed %d: replay it by WEIR_CHAOS_SEED=%d", seed, seed)
 	o := ChaosOptions{
 		Seed: seed, Records: 120_000, Keys: 2_000, Partitions: 8, Parallelism: 2, Widths: []int{5, 3, 2}, Kills: 8, Interval: 200 * time.Millisecond,
-		Dir: t.TempDir(), Binary: built.binary, Module: built.guest, Out: t.Output(),
+		State: []string{pipelinefile.Memory, pipelinefile.Disk}[seed%2],
+		Dir:   t.TempDir(), Binary: built.binary, Module: built.guest, Out: t.Output(),
 	}
 	r, err := RunChaos(t.Context(), o)
 	t.Logf("%+v", r)

@@ -29,6 +29,7 @@ type ClusterChaosOptions struct {
 	Suspended            time.Duration // how long SIGSTOP lasts
 	Interval             time.Duration
 	Dir, Binary, Module  string
+	State                string // backend of keyed state; empty: memory
 	Out                  io.Writer
 }
 
@@ -68,12 +69,12 @@ func RunClusterChaos(ctx context.Context, o ClusterChaosOptions) (ChaosReport, e
 	begin := time.Now()
 	c := &clusterChaos{o: o, rng: rand.New(rand.NewPCG(o.Seed, 5)), done: map[string]int{}}
 	c.chaos = chaos{
-		o:     ChaosOptions{Seed: o.Seed, Records: o.Records, Keys: o.Keys, Partitions: o.Partitions, Parallelism: o.Parallelism, Interval: o.Interval, Dir: o.Dir, Module: o.Module, Out: o.Out},
+		o:     ChaosOptions{Seed: o.Seed, Records: o.Records, Keys: o.Keys, Partitions: o.Partitions, Parallelism: o.Parallelism, Interval: o.Interval, State: o.State, Dir: o.Dir, Module: o.Module, Out: o.Out},
 		setup: Setup{Dir: o.Dir}, streams: map[string]string{}, w: NewWorkload(o.Seed, o.Records, o.Keys, o.Partitions),
 	}
 	var err error
 	c.cluster, err = NewCluster(ClusterSetup{
-		Binary: o.Binary, Dir: o.Dir, Controllers: o.Controllers, Workers: o.Workers, Slots: o.Slots, BlobDir: c.setup.BlobDir(),
+		Binary: o.Binary, Dir: o.Dir, Controllers: o.Controllers, Workers: o.Workers, Slots: o.Slots, BlobDir: c.setup.BlobDir(), WorkerArgs: stateArgs(o.State),
 	})
 	if err != nil {
 		return c.report, err

@@ -108,7 +108,7 @@ func TestInstancesReplacedAtRandomBetweenCallsGiveTheSameOutput(t *testing.T) {
 	w.topic(t, "violations", 1)
 	load := NewWorkload(3, 10_000, 300, 4)
 	w.feedAll(t, in, "steps", load)
-	w.apply(t, "%s", pipelineFile(2, 100*time.Millisecond))
+	w.apply(t, "%s", pipelineFile(2, 100*time.Millisecond, ""))
 	first, second := NewFirstStage(load), NewSecondStage(load)
 	w.follow(t, reached, first.Visit, first.Done)
 	w.follow(t, totals, second.Visit, second.Done)

@@ -103,6 +103,7 @@ type ClusterSetup struct {
 	Controllers, Workers int
 	Slots                int
 	BlobDir              string
+	WorkerArgs           []string
 }
 
 // NewCluster makes the members; none of them lives yet.
@@ -138,8 +139,8 @@ func NewCluster(s ClusterSetup) (*Cluster, error) {
 		c.Controllers = append(c.Controllers, member(fmt.Sprintf("controller-%d", i+1), args...))
 	}
 	for i := range s.Workers {
-		c.Workers = append(c.Workers, member(fmt.Sprintf("worker-%d", i+1),
-			"worker", "--join", join(c.URLs), "--slots", fmt.Sprint(s.Slots), "--listen", address(), "--drain-timeout", "5s"))
+		args := []string{"worker", "--join", join(c.URLs), "--slots", fmt.Sprint(s.Slots), "--listen", address(), "--drain-timeout", "5s"}
+		c.Workers = append(c.Workers, member(fmt.Sprintf("worker-%d", i+1), append(args, s.WorkerArgs...)...))
 	}
 	return c, nil
 }

@@ -26,7 +26,7 @@ func TestARescaleLosesAndDoublesNothingThoughItsProcessIsKilledInTheMiddle(t *te
 	for _, name := range rescaleTopics {
 		streams[name] = w.topic(t, name, 8)
 	}
-	if _, err := w.client.Apply(t.Context(), pipelineFile(2, time.Hour)); err != nil {
+	if _, err := w.client.Apply(t.Context(), pipelineFile(2, time.Hour, "")); err != nil {
 		t.Fatal(err)
 	}
 	w.state(t, "chaos", "running")
