@@ -14,6 +14,12 @@ type Type[T any] struct {
 // Name is the type name, by which a receiver tells messages apart.
 func (t *Type[T]) Name() string { return t.name }
 
+// Append appends a value as it travels, for tests.
+func (t *Type[T]) Append(dst []byte, value *T) ([]byte, error) { return t.marshal(dst, value) }
+
+// Read reads a value, for tests. It may view src.
+func (t *Type[T]) Read(src []byte, value *T) error { return t.unmarshal(src, value) }
+
 // NewType makes a type of any encoding. marshal appends to dst. What unmarshal gives may view src, which is valid until the handler returns.
 func NewType[T any](name string, marshal func(dst []byte, value *T) ([]byte, error), unmarshal func(src []byte, value *T) error) *Type[T] {
 	return &Type[T]{name, marshal, unmarshal}

@@ -159,6 +159,11 @@ func fromValues(cols []column, values []any, row reflect.Value) error {
 	return spread(row, "", byName, types)
 }
 
+// fromRow fills a struct from a row.
+func fromRow(cols []column, r Row, to any) error {
+	return fromValues(cols, r.Values, reflect.ValueOf(to).Elem())
+}
+
 func spread(v reflect.Value, prefix string, byName map[string]any, types map[string]typ) error {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)

@@ -89,6 +89,9 @@ func (h *Harness) takeOutput(b *batch, sections []section, s section, consumed i
 		} else {
 			at = b.firings[cause].time
 		}
+		if h.fn.Type != "" && b.rows != nil {
+			row.sender, _ = b.rows[cause].values[indexOf(h.fn.Inputs[b.input].cols, "id")].(string)
+		}
 		if timeBytes != nil {
 			at = int64(le.Uint64(timeBytes[8*i:]))
 		}

@@ -60,6 +60,8 @@ type Row struct {
 	Values []any
 	Time   time.Time // the zero time: none
 	Kind   weir.RowKind
+
+	sender string // of a stateful function: the id whose message it came of
 }
 
 // Failure is a row or firing that failed, by an error or a panic.
@@ -80,6 +82,7 @@ type queued struct {
 // function is the part of the manifest that belongs to one function.
 type function struct {
 	Name    string
+	Type    string
 	Inputs  []inputSpec
 	Outputs []struct {
 		Name    string
