@@ -95,7 +95,7 @@ func (g *Gateway) exchange(ctx context.Context, p *catalog.Pipeline, r *weirv1.C
 		}
 		defer release()
 	}
-	duplicate, err := g.store(ctx, p, []*weirv1.FunctionMessage{r.GetMessage()}, id, messageID('c', key))
+	duplicate, err := g.put(ctx, p, []*weirv1.FunctionMessage{r.GetMessage()}, id, messageID('c', key))
 	if err != nil {
 		return functions.Reply{}, err
 	}

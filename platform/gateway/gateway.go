@@ -81,6 +81,7 @@ type Gateway struct {
 	waiting   map[string][]chan<- answer // by the call's token
 	pending   int                        // calls that wait
 	followers map[string]*follower       // by pipeline uid
+	storers   map[string]*storer         // by pipeline uid
 	closed    bool
 	tasks     sync.WaitGroup
 	ending    context.Context //nolint:containedctx // it ends with Close
@@ -101,7 +102,7 @@ func New(o Options) (*Gateway, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	g := &Gateway{options: o, id: token(), waiting: map[string][]chan<- answer{}, followers: map[string]*follower{}}
+	g := &Gateway{options: o, id: token(), waiting: map[string][]chan<- answer{}, followers: map[string]*follower{}, storers: map[string]*storer{}}
 	g.ending, g.end = context.WithCancel(context.Background())
 	var err error
 	g.replies, err = o.Topics.Conn().Subscribe(functions.ReplySubject(g.id), func(m *nats.Msg) {

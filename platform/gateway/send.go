@@ -59,7 +59,7 @@ func (g *Gateway) Send(ctx context.Context, r *weirv1.SendRequest) (*weirv1.Send
 	}
 	out := &weirv1.SendResponse{Stored: uint64(len(r.GetMessages())), Duplicate: true}
 	for _, p := range order {
-		duplicate, err := g.store(ctx, p, byUID[p.UID], functions.CallID{}, messageID('s', r.GetIdempotencyKey()))
+		duplicate, err := g.put(ctx, p, byUID[p.UID], functions.CallID{}, messageID('s', r.GetIdempotencyKey()))
 		if err != nil {
 			return nil, fmt.Errorf("send to functions of pipeline %s: %w", p.Name, err)
 		}
@@ -69,35 +69,23 @@ func (g *Gateway) Send(ctx context.Context, r *weirv1.SendRequest) (*weirv1.Send
 	return out, nil
 }
 
-// store puts messages into a pipeline's topic and waits until they are there. With
-// a call their caller is that call, otherwise the outside.
-func (g *Gateway) store(ctx context.Context, p *catalog.Pipeline, messages []*weirv1.FunctionMessage, call functions.CallID, id string) (duplicate bool, err error) {
+// store puts requests into a pipeline's topic, as one frame, and waits until it is there.
+func (g *Gateway) store(ctx context.Context, p *catalog.Pipeline, requests []*request, id string) (duplicate bool, err error) {
 	name := planner.MessagesTopic(p.Name)
 	t, ok := g.options.Node.View().Topic(p.Namespace, name)
 	if !ok || t.System != topics.SystemMessages {
 		return false, hint(refuse(catalog.ErrNotFound, "topic %s, which its messages go through, is gone", name), "apply the pipeline again: weir pipeline apply FILE")
 	}
 	b := frame.NewBuilder(functions.Message)
-	times := make([]int64, len(messages))
-	for i, m := range messages {
-		times[i] = g.options.Clock().UnixMicro()
-		b.Column(functions.MessageType).AppendString(m.GetType())
-		b.Column(functions.MessageID).AppendString(m.GetId())
-		if call.Call == "" {
-			b.Column(functions.MessageCallerType).AppendNull()
-			b.Column(functions.MessageCallerID).AppendNull()
-		} else {
-			b.Column(functions.MessageCallerType).AppendString(functions.CallType)
-			b.Column(functions.MessageCallerID).AppendString(call.String())
-		}
-		b.Column(functions.MessageTypename).AppendString(typenameOf(m))
-		if m.Value == nil {
-			b.Column(functions.MessageValue).AppendNull()
-		} else {
-			b.Column(functions.MessageValue).AppendBytes(m.GetValue())
+	var times []int64
+	now := g.options.Clock().UnixMicro()
+	for _, r := range requests {
+		for _, m := range r.messages {
+			appendMessage(b, m, r.call)
+			times = append(times, now)
 		}
 	}
-	stored, err := frame.AppendStored(nil, frame.Stored{Schema: functions.Message, Rows: len(messages), Columns: b.Columns(), Times: times}, frame.CodecNone)
+	stored, err := frame.AppendStored(nil, frame.Stored{Schema: functions.Message, Rows: len(times), Columns: b.Columns(), Times: times}, frame.CodecNone)
 	if err != nil {
 		return false, err
 	}
@@ -107,6 +95,34 @@ func (g *Gateway) store(ctx context.Context, p *catalog.Pipeline, messages []*we
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
 	return jetstream.StoreFrame(ctx, g.options.Topics.Conn(), topics.Convert(t), 0, stored, id)
+}
+
+// appendMessage writes a message; its caller is the call, or the outside.
+func appendMessage(b *frame.Builder, m *weirv1.FunctionMessage, call functions.CallID) {
+	b.Column(functions.MessageType).AppendString(m.GetType())
+	b.Column(functions.MessageID).AppendString(m.GetId())
+	if call.Call == "" {
+		b.Column(functions.MessageCallerType).AppendNull()
+		b.Column(functions.MessageCallerID).AppendNull()
+	} else {
+		b.Column(functions.MessageCallerType).AppendString(functions.CallType)
+		b.Column(functions.MessageCallerID).AppendString(call.String())
+	}
+	b.Column(functions.MessageTypename).AppendString(typenameOf(m))
+	if m.Value == nil {
+		b.Column(functions.MessageValue).AppendNull()
+	} else {
+		b.Column(functions.MessageValue).AppendBytes(m.GetValue())
+	}
+}
+
+// put stores messages: with a key on their own, so that the log knows them again,
+// else together with what others send.
+func (g *Gateway) put(ctx context.Context, p *catalog.Pipeline, messages []*weirv1.FunctionMessage, call functions.CallID, id string) (duplicate bool, err error) {
+	if id == "" {
+		return false, g.together(ctx, p, messages, call)
+	}
+	return g.store(ctx, p, []*request{{messages: messages, call: call}}, id)
 }
 
 // messageID is by which the log knows a request that comes again; empty: by nothing.
