@@ -33,9 +33,18 @@ func BuildServer(ctx context.Context, root, dir string) (string, error) {
 
 // BuildGuest builds the Go module of the crash tests into dir.
 func BuildGuest(ctx context.Context, root, dir string) (string, error) {
-	wasm := filepath.Join(dir, "guest.wasm")
+	return buildModule(ctx, root, dir, "benchguest")
+}
+
+// BuildFunctions builds the Go module of stateful functions into dir.
+func BuildFunctions(ctx context.Context, root, dir string) (string, error) {
+	return buildModule(ctx, root, dir, "functionguest")
+}
+
+func buildModule(ctx context.Context, root, dir, name string) (string, error) {
+	wasm := filepath.Join(dir, name+".wasm")
 	return wasm, run(ctx, filepath.Join(root, "sdk", "go"), []string{"GOOS=wasip1", "GOARCH=wasm", "GOWORK=off"},
-		"go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", wasm, "./internal/benchguest")
+		"go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", wasm, "./internal/"+name)
 }
 
 func run(ctx context.Context, dir string, env []string, name string, args ...string) error {

@@ -28,6 +28,7 @@ type Client struct {
 	Pipelines weirv1connect.PipelineServiceClient
 	System    weirv1connect.SystemServiceClient
 	Workers   weirv1connect.WorkerServiceClient
+	Functions weirv1connect.FunctionServiceClient
 }
 
 // NewClient makes a client; nothing is dialled yet.
@@ -39,6 +40,7 @@ func NewClient(url string) *Client {
 		Pipelines: weirv1connect.NewPipelineServiceClient(h, url),
 		System:    weirv1connect.NewSystemServiceClient(h, url),
 		Workers:   weirv1connect.NewWorkerServiceClient(h, url),
+		Functions: weirv1connect.NewFunctionServiceClient(h, url),
 	}
 }
 

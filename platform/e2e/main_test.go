@@ -15,7 +15,7 @@ import (
 )
 
 // built are the program under test and the modules, built once for all tests.
-var built struct{ binary, guest, count string }
+var built struct{ binary, guest, count, functions string }
 
 // shared is a server that tests share which do not kill it. Each has topics and
 // pipelines of its own.
@@ -61,7 +61,10 @@ func build(dir string) error {
 	if built.binary, err = BuildServer(ctx, root, dir); err != nil {
 		return err
 	}
-	built.guest, err = BuildGuest(ctx, root, dir)
+	if built.guest, err = BuildGuest(ctx, root, dir); err != nil {
+		return err
+	}
+	built.functions, err = BuildFunctions(ctx, root, dir)
 	return err
 }
 
