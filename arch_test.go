@@ -31,7 +31,7 @@ var rules = map[string][]string{
 // packages of lower layers, or below its own folder.
 var layers = []string{
 	"platform/config", "platform/metrics", "platform/logbook", "platform/auth", "platform/failpoint", "platform/nearest", "platform/upgrade",
-	"platform/batch", "platform/element", "platform/api", "platform/functions",
+	"platform/batch", "platform/element", "platform/api", "platform/functions", "platform/statefun",
 	"platform/format",
 	"platform/storage/blob", "platform/storage/state", "platform/storage/snapshot", "platform/storage/state/lazy",
 	"platform/connector",
