@@ -1,6 +1,8 @@
 package functions
 
 import (
+	"fmt"
+
 	"github.com/weirstream/weir/abi/schema"
 	"github.com/weirstream/weir/platform/batch"
 )
@@ -39,4 +41,31 @@ func (k *Keyer) Encode(b *batch.Batch) error {
 	}
 	k.Bytes, k.Offsets, k.Hashes = k.both.Keys.Bytes, k.both.Keys.Offsets, k.id.Hashes
 	return nil
+}
+
+// AddressOfKey reads a key that a Keyer has made: type and id as canonical texts,
+// of which the first ends with 00 01 and has each 00 as 00 ff.
+func AddressOfKey(key []byte) (Address, error) {
+	bad := fmt.Errorf("%w: key %x", ErrAddress, key)
+	if len(key) == 0 || key[0] != 2 {
+		return Address{}, bad
+	}
+	key = key[1:]
+	var typ []byte
+	for i := 0; ; i++ {
+		switch {
+		case i+1 >= len(key):
+			return Address{}, bad
+		case key[i] != 0:
+			typ = append(typ, key[i])
+			continue
+		case key[i+1] == 0xff:
+			typ = append(typ, 0)
+			i++
+			continue
+		case key[i+1] != 1 || i+2 >= len(key) || key[i+2] != 2:
+			return Address{}, bad
+		}
+		return Address{Type: string(typ), ID: string(key[i+3:])}, nil
+	}
 }

@@ -19,6 +19,8 @@ type Meter struct {
 	GuestCalls, GuestNanos  atomic.Uint64
 	GuestBytes              atomic.Int64
 	GuestTraps              atomic.Uint64
+	MessagesWaiting         atomic.Int64 // in mailboxes of functions elsewhere
+	Quarantined             atomic.Int64 // addresses whose calls fail
 	CommittedTransactions   atomic.Uint64
 	PendingTransactionBytes atomic.Int64
 }

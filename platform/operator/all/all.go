@@ -16,6 +16,7 @@ import (
 	"github.com/weirstream/weir/platform/operator/outbox"
 	"github.com/weirstream/weir/platform/operator/parked"
 	"github.com/weirstream/weir/platform/operator/project"
+	"github.com/weirstream/weir/platform/operator/remote"
 )
 
 // Native is a native operator: how it is planned and how it is made.
@@ -39,4 +40,5 @@ var Placed = map[string]func() operator.Operator{
 	ingress.Kind:  func() operator.Operator { return ingress.New() },
 	outbox.Kind:   func() operator.Operator { return outbox.New() },
 	parked.Kind:   func() operator.Operator { return parked.New() },
+	remote.Kind:   func() operator.Operator { return remote.New() },
 }
