@@ -27,3 +27,25 @@ func TestAnAddressIsTwoNamesAndAnIdThatMayHoldAnything(t *testing.T) {
 		}
 	}
 }
+
+func TestAPatternIsForATypeOrAllOfANamespace(t *testing.T) {
+	patterns := []string{"a.b/c", "n/*"}
+	for typ, want := range map[string]bool{"a.b/c": true, "n/x": true, "a.b/d": false, "nn/x": false} {
+		if Covers(patterns, typ) != want {
+			t.Errorf("%s: %t", typ, !want)
+		}
+	}
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{{"n/*", "n/x", true}, {"n/x", "n/*", true}, {"n/*", "n/*", true}, {"n/*", "m/*", false}, {"n/x", "n/y", false}} {
+		if Overlap(c.a, c.b) != c.want {
+			t.Errorf("%s and %s: %t", c.a, c.b, !c.want)
+		}
+	}
+	for text, want := range map[string]bool{"n/*": true, "n/x": true, "*": false, "n/*x": false, "io.weir/*": false, "*/x": false} {
+		if (CheckPattern(text) == nil) != want {
+			t.Errorf("%s: %t", text, !want)
+		}
+	}
+}

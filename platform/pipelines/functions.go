@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirstream/weir/abi/manifest"
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
+	"github.com/weirstream/weir/platform/functions"
 	"github.com/weirstream/weir/platform/operator/dispatch"
 	"github.com/weirstream/weir/platform/planner"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
@@ -120,7 +121,7 @@ func (s *Service) typesFree(ctx context.Context, state *catalog.State, p *planne
 			return fmt.Errorf("read types of pipeline %s: %w", other.Name, err)
 		}
 		for _, t := range mine {
-			if slices.Contains(u.types, t) {
+			if slices.ContainsFunc(u.types, func(o string) bool { return functions.Overlap(o, t) }) {
 				return problem(p.File, typePos(p.File, t), fmt.Sprintf("take it out of one of them by types:, or delete the other: weir pipeline delete %s", other.Name),
 					"pipeline %s has the functions of type %s already", other.Name, t)
 			}
@@ -134,6 +135,13 @@ func typePos(f *pipelinefile.File, name string) pipelinefile.Pos {
 	for _, t := range f.Functions.Types {
 		if t.Value == name {
 			return t.Pos
+		}
+	}
+	for _, r := range f.Functions.Remote {
+		for _, t := range r.Types {
+			if t.Value == name {
+				return t.Pos
+			}
 		}
 	}
 	return f.Functions.Pos
@@ -152,7 +160,7 @@ func (s *Service) WithType(ctx context.Context, namespace, name string) (*catalo
 		if err != nil {
 			return nil, false, err
 		}
-		if slices.Contains(u.types, name) {
+		if functions.Covers(u.types, name) {
 			return p, true, nil
 		}
 	}
@@ -161,7 +169,7 @@ func (s *Service) WithType(ctx context.Context, namespace, name string) (*catalo
 		if err != nil {
 			return nil, false, fmt.Errorf("read types of pipeline %s: %w", p.Name, err)
 		}
-		if !slices.Contains(u.types, name) {
+		if !functions.Covers(u.types, name) {
 			continue
 		}
 		s.mu.Lock()

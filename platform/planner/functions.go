@@ -11,7 +11,9 @@ import (
 	"github.com/weirstream/weir/platform/functions"
 	"github.com/weirstream/weir/platform/operator/fetch"
 	"github.com/weirstream/weir/platform/operator/ingress"
+	"github.com/weirstream/weir/platform/operator/remote"
 	"github.com/weirstream/weir/platform/planner/pipelinefile"
+	"github.com/weirstream/weir/platform/statefun/endpoint"
 	"github.com/weirstream/weir/raftmeta/jobgraph"
 )
 
@@ -27,6 +29,7 @@ const (
 	parkedID       = FunctionsStage + ".parked"
 	outboxID       = FunctionsStage + ".outbox"
 	fetchID        = FunctionsStage + ".http"
+	remotePrefix   = FunctionsStage + ".remote."
 	repliesID      = FunctionsStage + ".replies"
 	committedID    = FunctionsStage + ".committed"
 	storedID       = FunctionsStage + ".stored"
@@ -65,11 +68,20 @@ type statefulType struct {
 	config   json.RawMessage
 }
 
-// typeNames lists the types in the order of the graph.
+// typeNames lists the types in the order of the graph: those of modules, then the
+// patterns of remotes.
 func (a *application) typeNames() []string {
 	names := make([]string, len(a.types))
 	for i := range a.types {
 		names[i] = a.types[i].name
+	}
+	if a.Functions == nil {
+		return names
+	}
+	for i := range a.Remote {
+		for _, t := range a.Remote[i].Types {
+			names = append(names, t.Value)
+		}
 	}
 	return names
 }
@@ -93,12 +105,15 @@ func (l *logical) application() {
 	if len(modules) == 0 && l.file.Module.Value != "" {
 		modules = []pipelinefile.Text{l.file.Module}
 	}
-	if len(modules) == 0 {
+	if len(modules) == 0 && len(f.Remote) == 0 {
 		l.problem(f.Pos, "add modules: [NAME] to functions, or module: NAME to the pipeline", "functions names no module")
 	}
 	complete := len(l.problems) == 0
 	for _, name := range modules {
 		complete = l.typesOf(a, name) && complete
+	}
+	for i := range f.Remote {
+		complete = l.remote(a, i) && complete
 	}
 	if complete {
 		l.chooseTypes(a)
@@ -162,8 +177,10 @@ func (l *logical) chooseTypes(a *application) {
 
 func (l *logical) typeConfigs(a *application) {
 	for _, c := range a.Config {
-		if at, ok := l.findType(a, c.Type); ok {
+		if at, ok := l.findType(a, c.Type); ok && at < len(a.types) {
 			a.types[at].config = c.Config
+		} else if ok {
+			l.problem(c.Type.Pos, "configure its server", "type %s is remote, and takes no config from here", c.Type.Value)
 		}
 	}
 	for _, server := range a.HTTP.Allow {
@@ -184,9 +201,49 @@ func (l *logical) typeConfigs(a *application) {
 	}
 }
 
+// remote checks a server of functions.
+func (l *logical) remote(a *application, i int) bool {
+	r := &a.Remote[i]
+	before := len(l.problems)
+	for _, t := range r.Types {
+		if err := functions.CheckPattern(t.Value); err != nil {
+			l.problem(t.Pos, "write a type, or NAMESPACE/* for all of a namespace", "%v", err)
+		} else if len(t.Value) > jobgraph.MaxIDBytes-len(remotePrefix) {
+			l.problem(t.Pos, "", "a remote type has %d bytes, the limit is %d", len(t.Value), jobgraph.MaxIDBytes-len(remotePrefix))
+		}
+		for k := range a.Remote[:i+1] {
+			for _, other := range a.Remote[k].Types {
+				if other.Pos != t.Pos && other.Value == t.Value {
+					l.problem(t.Pos, "take it out of one of them", "type %s is at two remotes", t.Value)
+				}
+			}
+		}
+		if slices.ContainsFunc(a.types, func(own statefulType) bool { return own.name == t.Value }) {
+			l.problem(t.Pos, "take it out, or leave the function of the module out by types:", "type %s is a module's, too", t.Value)
+		}
+	}
+	if err := remoteConfig(r, false).Endpoint.Check(); err != nil {
+		l.problem(r.URL.Pos, "", "remote %s: %v", r.Types[0].Value, err)
+	}
+	return len(l.problems) == before
+}
+
+func remoteConfig(r *pipelinefile.Remote, letters bool) remote.Config {
+	return remote.Config{
+		MaxBatch: r.MaxBatch, MaxInFlight: r.MaxInFlight, DeadLetters: letters,
+		Endpoint: endpoint.Config{
+			URL: r.URL.Value, CallTimeoutMs: r.CallTimeout.Milliseconds(), ConnectMs: r.ConnectTimeout.Milliseconds(), ReadMs: r.ReadTimeout.Milliseconds(),
+			CAFile: r.TLS.CAFile.Value, CertFile: r.TLS.CertFile.Value, KeyFile: r.TLS.KeyFile.Value, ServerName: r.TLS.ServerName.Value, H2C: r.H2C,
+		},
+	}
+}
+
 func (l *logical) findType(a *application, name pipelinefile.Text) (int, bool) {
 	names := a.typeNames()
 	at := slices.Index(names, name.Value)
+	if at < 0 {
+		at = slices.IndexFunc(names, func(p string) bool { return functions.Covers([]string{p}, name.Value) })
+	}
 	if at < 0 {
 		l.problem(name.Pos, pipelinefile.Suggest(name.Value, names), "the pipeline's functions have no type %q", name.Value)
 	}

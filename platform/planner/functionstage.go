@@ -14,6 +14,7 @@ import (
 	"github.com/weirstream/weir/platform/operator/outbox"
 	"github.com/weirstream/weir/platform/operator/parked"
 	"github.com/weirstream/weir/platform/operator/project"
+	"github.com/weirstream/weir/platform/operator/remote"
 	"github.com/weirstream/weir/platform/operator/sink"
 	"github.com/weirstream/weir/platform/operator/source"
 	"github.com/weirstream/weir/platform/operator/udf"
@@ -88,12 +89,38 @@ func (b *stageBuilder) types() {
 	for i := range b.app.types {
 		b.function(&b.app.types[i], jobgraph.Port{Operator: head, Output: i})
 	}
+	port := len(b.app.types)
+	for i := range b.app.Remote {
+		b.remote(&b.app.Remote[i], head, port)
+		port += len(b.app.Remote[i].Types)
+	}
 	b.http()
 	at := b.add(jobgraph.Operator{
 		ID: parkedID, Kind: parked.Kind, Inputs: []string{message}, Outputs: []string{message}, Key: [][]string{{functions.KeyColumn}},
 		State: parked.States(), Upstream: []jobgraph.Port{{Operator: head, Output: len(names)}},
 	}, parked.Config{Types: names})
 	b.toOutbox(at, 0, functions.Message)
+}
+
+// remote places what calls a server of functions: an input for each of its patterns.
+func (b *stageBuilder) remote(r *pipelinefile.Remote, head, port int) {
+	op := jobgraph.Operator{
+		ID: remotePrefix + r.Types[0].Value, Kind: remote.Kind, State: remote.States(),
+		Inputs: slices.Repeat([]string{message}, len(r.Types)), Key: slices.Repeat([][]string{{functions.KeyColumn}}, len(r.Types)),
+		Outputs: []string{functions.Sent.String(), functions.Egress.String()},
+	}
+	for i := range r.Types {
+		op.Upstream = append(op.Upstream, jobgraph.Port{Operator: head, Output: port + i})
+	}
+	if b.app.letters {
+		op.Outputs = append(op.Outputs, deadletter.Schema.String())
+	}
+	at := b.add(op, remoteConfig(r, b.app.letters))
+	b.toOutbox(at, 0, functions.Sent)
+	b.toOutbox(at, 1, functions.Egress)
+	if b.app.letters {
+		b.letter(place{b.stage, at}, 2)
+	}
 }
 
 // http places what makes requests for functions, if one makes any.

@@ -21,8 +21,25 @@ type Functions struct {
 	Ingress     []Ingress
 	Egress      []Egress
 	HTTP        HTTP
+	Remote      []Remote
 	Pos         Pos
 }
+
+// Remote is a server of functions that speaks StateFun's protocol.
+type Remote struct {
+	Types       []Text // each a type, or namespace/*
+	URL         Text
+	MaxBatch    int // messages of a request; 0: the default
+	MaxInFlight int // requests under way in a task; 0: the default
+	// Timeouts: of a call with all its attempts, and of one attempt; 0: the defaults.
+	CallTimeout, ConnectTimeout, ReadTimeout time.Duration
+	H2C                                      bool
+	TLS                                      ClientTLS
+	Pos                                      Pos
+}
+
+// ClientTLS names files of a client of TLS.
+type ClientTLS struct{ CAFile, CertFile, KeyFile, ServerName Text }
 
 // HTTP says which servers functions may ask the host to call.
 type HTTP struct {
@@ -75,6 +92,9 @@ func (r *reader) functions(n *yaml.Node) *Functions {
 		"egress": func(n *yaml.Node) {
 			r.list(n, "egress", func(n *yaml.Node) { f.Egress = append(f.Egress, r.egress(n)) })
 		},
+		"remote": func(n *yaml.Node) {
+			r.list(n, "remote", func(n *yaml.Node) { f.Remote = append(f.Remote, r.remote(n)) })
+		},
 		"http": func(n *yaml.Node) {
 			r.fields(n, "http", table{
 				"allow":         func(n *yaml.Node) { f.HTTP.Allow = r.texts(n) },
@@ -84,6 +104,35 @@ func (r *reader) functions(n *yaml.Node) *Functions {
 	})
 	r.uniqueIngress(f)
 	return f
+}
+
+func (r *reader) remote(n *yaml.Node) Remote {
+	out := Remote{Pos: posOf(n)}
+	r.fields(n, "a remote", table{
+		"types":           func(n *yaml.Node) { out.Types = r.texts(n) },
+		"url":             func(n *yaml.Node) { out.URL = r.text(n) },
+		"max_batch":       func(n *yaml.Node) { out.MaxBatch = r.count(n, 1, 100_000) },
+		"max_in_flight":   func(n *yaml.Node) { out.MaxInFlight = r.count(n, 1, 4096) },
+		"call_timeout":    func(n *yaml.Node) { out.CallTimeout = r.duration(n) },
+		"connect_timeout": func(n *yaml.Node) { out.ConnectTimeout = r.duration(n) },
+		"read_timeout":    func(n *yaml.Node) { out.ReadTimeout = r.duration(n) },
+		"h2c":             func(n *yaml.Node) { out.H2C = r.flag(n) },
+		"tls": func(n *yaml.Node) {
+			r.fields(n, "tls", table{
+				"ca_file":     func(n *yaml.Node) { out.TLS.CAFile = r.text(n) },
+				"cert_file":   func(n *yaml.Node) { out.TLS.CertFile = r.text(n) },
+				"key_file":    func(n *yaml.Node) { out.TLS.KeyFile = r.text(n) },
+				"server_name": func(n *yaml.Node) { out.TLS.ServerName = r.text(n) },
+			})
+		},
+	})
+	if len(out.Types) == 0 {
+		r.add(n, "a remote has no types", "add types: NAMESPACE/*, or a list of types")
+	}
+	if out.URL.Value == "" {
+		r.add(n, "a remote has no url", "add url: http://HOST:PORT/PATH of the server of functions")
+	}
+	return out
 }
 
 func (r *reader) typeConfigs(n *yaml.Node) (out []TypeConfig) {

@@ -45,11 +45,11 @@ type Config struct {
 	WriteMs        int64  `json:"write_timeout_ms,omitempty"`
 	MaxConnections int    `json:"max_connections,omitempty"`
 	// Files of the TLS client, read when the endpoint is opened. CA empty: the system's.
-	CAFile             string `json:"ca_file,omitempty"`
-	CertFile           string `json:"cert_file,omitempty"`
-	KeyFile            string `json:"key_file,omitempty"`
-	ServerName         string `json:"server_name,omitempty"`
-	HTTP2CleartextOnly bool   `json:"h2c,omitempty"` // HTTP/2 without TLS, known beforehand
+	CAFile     string `json:"ca_file,omitempty"`
+	CertFile   string `json:"cert_file,omitempty"`
+	KeyFile    string `json:"key_file,omitempty"`
+	ServerName string `json:"server_name,omitempty"`
+	H2C        bool   `json:"h2c,omitempty"` // HTTP/2 without TLS, known beforehand
 }
 
 // NamePlaceholder is replaced by a function's name in a URL.
@@ -71,6 +71,13 @@ type Endpoint struct {
 	client *http.Client
 	call   time.Duration
 	read   time.Duration
+}
+
+// Check checks what can be checked without reading files.
+func (c Config) Check() error {
+	c.CAFile, c.CertFile, c.KeyFile = "", "", ""
+	_, err := New(c)
+	return err
 }
 
 // New checks a configuration.
@@ -120,7 +127,7 @@ func New(c Config) (*Endpoint, error) {
 			return dialer.DialContext(ctx, network, address)
 		},
 	}
-	if c.HTTP2CleartextOnly {
+	if c.H2C {
 		t.Protocols = new(http.Protocols)
 		t.Protocols.SetUnencryptedHTTP2(true)
 		t.Protocols.SetHTTP2(true)

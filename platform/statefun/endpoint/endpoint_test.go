@@ -149,7 +149,7 @@ func TestTLSWithAnOwnAuthorityAndHTTP2(t *testing.T) {
 	plain.Start()
 	t.Cleanup(plain.Close)
 	for h2c, want := range map[bool]string{true: "HTTP/2.0", false: "HTTP/1.1"} {
-		if got, err := open(t, Config{URL: plain.URL, HTTP2CleartextOnly: h2c}).Call(t.Context(), "f", "", nil); err != nil || string(got) != want {
+		if got, err := open(t, Config{URL: plain.URL, H2C: h2c}).Call(t.Context(), "f", "", nil); err != nil || string(got) != want {
 			t.Error(string(got), err)
 		}
 	}
