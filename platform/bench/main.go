@@ -35,6 +35,7 @@ var scenarios = []scenario{
 	{"rescale", "2 to 5 to 3 tasks at 200,000 records a second: how long nothing comes out", runRescale},
 	{"workers", "the same tasks in one worker process and in two", runWorkers},
 	{"failover", "workers and leading controllers that are killed", runFailover},
+	{"functions", "messages of stateful functions, from address to address", runFunctions},
 	{"process", "start, idle and restart of a real process", runProcess},
 }
 

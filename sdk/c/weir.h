@@ -270,6 +270,7 @@ typedef struct weir_timer {
 /* Lists end with an entry without a name; the macros below put it there. */
 typedef struct weir_function {
     const char *name;
+    const char *type; /* of a stateful function: "namespace/name"; then WEIR_MESSAGES are its input and output 0 */
     const char *doc;
     const weir_input *inputs;
     const weir_output *outputs;
@@ -282,6 +283,20 @@ typedef struct weir_function {
     const char *requires_; /* capabilities beyond those that follow from the state, parted by commas */
     const char *(*open)(weir_open_info *o); /* returns NULL, or why the config will not do; may be NULL */
 } weir_function;
+
+/* A stateful function has the input WEIR_MESSAGES, the output WEIR_SENT and, after it, maybe WEIR_EGRESS and WEIR_REQUESTS.
+ * Its key is the id of its address; the columns of its input are weir_message_column, those it sends are weir_sent_column. */
+#define WEIR_MESSAGES {.name = "messages", .columns = "id:utf8,caller_type:utf8?,caller_id:utf8?,typename:utf8,value:binary?", .key = "id"}
+#define WEIR_SENT {.name = "messages", .columns = "type:utf8,id:utf8,typename:utf8,value:binary?,op:int8,delay_ms:int64,token:utf8?"}
+#define WEIR_EGRESS {.name = "egress", .columns = "egress:utf8,typename:utf8,key:binary?,value:binary?"}
+#define WEIR_REQUESTS \
+    {.name = "requests", \
+     .columns = "method:utf8,url:utf8,headers:utf8?,body:binary?,handler:utf8,payload:binary?,timeout_ms:int64,attempts:int32"}
+enum weir_message_column { WEIR_MESSAGE_ID, WEIR_MESSAGE_CALLER_TYPE, WEIR_MESSAGE_CALLER_ID, WEIR_MESSAGE_TYPENAME, WEIR_MESSAGE_VALUE };
+enum weir_sent_column {
+    WEIR_SENT_TYPE, WEIR_SENT_ID, WEIR_SENT_TYPENAME, WEIR_SENT_VALUE, WEIR_SENT_OP, WEIR_SENT_DELAY_MS, WEIR_SENT_TOKEN,
+};
+enum weir_sent_op { WEIR_SEND, WEIR_SEND_AFTER, WEIR_CANCEL };
 
 /* What weir_open was told. Valid until `open` returns; keep what you need (globals are fine: they are set again by
  * every open) and leave a pointer in *user for weir_user. */
@@ -648,6 +663,33 @@ void weir_set_str(weir_row r, uint32_t col, weir_bytes v); /* copies; utf8 must 
 void weir_set_null(weir_row r, uint32_t col);
 void weir_set_time(weir_row r, int64_t time);
 void weir_set_kind(weir_row r, uint32_t kind); /* with "changelog" */
+
+/* ---- Messages of stateful functions ------------------------------------------------------------------------------- */
+
+/* Sends a message; output 0 is WEIR_SENT. Everything is copied. */
+static inline weir_row weir_send(weir_ctx *c, weir_bytes type, weir_bytes id, weir_bytes typename_, weir_bytes value) {
+    weir_row r = weir_emit(c, 0);
+    weir_set_str(r, WEIR_SENT_TYPE, type);
+    weir_set_str(r, WEIR_SENT_ID, id);
+    weir_set_str(r, WEIR_SENT_TYPENAME, typename_);
+    weir_set_str(r, WEIR_SENT_VALUE, value);
+    return r;
+}
+
+/* Sends a message later. weir_set_str(row, WEIR_SENT_TOKEN, ...) gives it a token, by which weir_cancel drops it. */
+static inline weir_row weir_send_after(weir_ctx *c, int64_t delay_ms, weir_bytes type, weir_bytes id, weir_bytes typename_, weir_bytes value) {
+    weir_row r = weir_send(c, type, id, typename_, value);
+    weir_set_i8(r, WEIR_SENT_OP, WEIR_SEND_AFTER);
+    weir_set_i64(r, WEIR_SENT_DELAY_MS, delay_ms);
+    return r;
+}
+
+/* Drops what this address sent with the token and is not delivered yet. */
+static inline void weir_cancel(weir_ctx *c, weir_bytes token) {
+    weir_row r = weir_emit(c, 0);
+    weir_set_i8(r, WEIR_SENT_OP, WEIR_CANCEL);
+    weir_set_str(r, WEIR_SENT_TOKEN, token);
+}
 
 /* The fast way for a stateless row-for-row function, in a batch handler: takes all rows that are left (fewer if the cap of
  * output comes first; call again until it returns 0) and adds one output row for each. c->row is the first of them.
@@ -3275,6 +3317,7 @@ static const char *weirp_describe_function(weir_buf *b, weirp_describe *at, weir
     for (const weir_function *f = weir_functions; f < fn; f++)
         if (weir_eq(weir_text(f->name), weir_text(fn->name))) return "the name stands twice";
     weirp_name_member(b, fn->name);
+    if (fn->type) weirp_member(b, "type", fn->type);
     if (fn->doc) weirp_member(b, "doc", fn->doc);
     if (!fn->inputs || !fn->inputs[0].name) return "no inputs";
     bool keyed = fn->inputs[0].key != NULL;
