@@ -54,6 +54,8 @@ func (j *Job) stop() {
 		releaseAll(j.pending.got)
 		j.pending = nil
 	}
+	releaseAll(j.early)
+	j.early = nil
 }
 
 // trigger begins a checkpoint. The same one again, from a leader that finishes what
@@ -73,6 +75,11 @@ func (j *Job) trigger(b element.Barrier) error {
 		return fmt.Errorf("trigger checkpoint %d: %d is in progress", b.ID, j.pending.barrier.ID)
 	}
 	j.pending, j.latest = &pending{barrier: b}, b
+	early := j.early
+	j.early = nil
+	for _, s := range early {
+		j.collect(s)
+	}
 	j.mu.Unlock()
 	for _, t := range j.tasks {
 		if err := t.Trigger(b); err != nil {
@@ -217,9 +224,24 @@ func (e *jobEvents) Snapshot(s runtime.TaskSnapshot) {
 	j := (*Job)(e)
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.collect(s)
+}
+
+// collect takes a task's snapshot; the lock is held. A barrier may come from a
+// task of another worker before the trigger comes from the leader: its snapshots
+// wait for that.
+func (j *Job) collect(s runtime.TaskSnapshot) {
 	p := j.pending
-	if p == nil || p.barrier.ID != s.Barrier.ID || j.ctx.Err() != nil {
+	switch {
+	case j.ctx.Err() != nil || s.Barrier.ID < j.latest.ID || s.Barrier.ID == j.latest.ID && p == nil:
 		releaseAll([]runtime.TaskSnapshot{s})
+		return
+	case s.Barrier.ID > j.latest.ID:
+		if len(j.early) > 0 && j.early[0].Barrier.ID != s.Barrier.ID {
+			releaseAll(j.early) // of one that was given up before its trigger came
+			j.early = nil
+		}
+		j.early = append(j.early, s)
 		return
 	}
 	p.got = append(p.got, s)

@@ -233,8 +233,9 @@ type Job struct {
 	ended      int
 	committers int
 	pending    *pending
-	latest     element.Barrier // of the last checkpoint that was triggered
-	acked      *Ack            // of the last one that was acknowledged
+	early      []runtime.TaskSnapshot // of a checkpoint whose trigger has not come yet
+	latest     element.Barrier        // of the last checkpoint that was triggered
+	acked      *Ack                   // of the last one that was acknowledged
 	lastCommit uint64
 	published  map[uint64]int // checkpoint -> committers that have shown it
 	failed     bool
