@@ -129,6 +129,24 @@ func (a *application) call(address string, o order, committed bool, timeout time
 	return c, err
 }
 
+// insist calls until there is an answer, with one key: the function is called once.
+func (a *application) insist(key string, m *weirv1.FunctionMessage, committed bool) {
+	a.t.Helper()
+	ctx := within(a.t, 60*time.Second)
+	for {
+		r, err := a.client.Functions.Call(ctx, connect.NewRequest(&weirv1.CallRequest{Namespace: Namespace, Message: m, Committed: committed, IdempotencyKey: key, TimeoutMs: 5000}))
+		if err == nil {
+			if r.Msg.GetType() != m.GetType() || r.Msg.GetId() != m.GetId() {
+				a.t.Fatalf("%s/%s was called, %s/%s has answered", m.GetType(), m.GetId(), r.Msg.GetType(), r.Msg.GetId())
+			}
+			return
+		}
+		if pause(ctx, pollEvery) != nil {
+			a.t.Fatal(err)
+		}
+	}
+}
+
 // await waits until the function of an address has counted so many messages.
 func (a *application) await(address string, n int64) {
 	a.t.Helper()
@@ -160,7 +178,7 @@ func (a *application) verify() {
 		a.await(address, n)
 	}
 	told := map[string]int64{}
-	_, err := Follow(within(a.t, 90*time.Second), a.nc, a.stream, 0, 60*time.Second, func(m Message) error {
+	_, err := Follow(within(a.t, 120*time.Second), a.nc, a.stream, 0, 60*time.Second, func(m Message) error {
 		if m.Frame == nil {
 			return errors.New("a record that no function wrote")
 		}
@@ -181,7 +199,8 @@ func (a *application) verify() {
 		return nil
 	}, func() bool { return total >= want })
 	if err != nil {
-		a.t.Fatal(err)
+		s, problem := a.client.Status(a.t.Context(), a.name)
+		a.t.Fatalf("%d of %d counts were told: %v\n%v, %v", total, want, err, s, problem)
 	}
 	for address, n := range a.sent {
 		if told[address] != n {
@@ -238,6 +257,7 @@ func TestFunctionsAreSentToCalledAndShown(t *testing.T) {
 		t.Errorf("info: %v, %v", info, err)
 	}
 	a.httpCall(t)
+	a.commandLine(t)
 	a.verify()
 	// Another pipeline may not have a type of this one.
 	_, err = a.client.Apply(t.Context(), fmt.Sprintf(functionFile, "other", 1, "test/right, test/late", "shop-counts"))
@@ -259,6 +279,27 @@ func TestFunctionsAreSentToCalledAndShown(t *testing.T) {
 	a.state(t, "shop", "running")
 	if c, err := a.call("test/left/ann", order{Get: true}, false, 20*time.Second); err != nil || c.N != 0 {
 		t.Errorf("a new pipeline has counted %d, %v", c.N, err)
+	}
+}
+
+// commandLine does what a person would.
+func (a *application) commandLine(t *testing.T) {
+	a.sent["test/right/cli"] += 2
+	for _, c := range []struct{ want, line string }{
+		{"", `function send test/right/cli --json {}`},
+		{`{"type":"test/right","id":"cli","n":2}`, `function call test/right/cli --json {"reply":true} --committed --timeout 20s`},
+		{`"value": 2`, `function state test/right/cli -o json`},
+		{"test/right", "function list"},
+		{"shop-messages", "function info test/right"},
+		{"shop-messages", "topic list"},
+	} {
+		out, err := a.setup.Weir(t.Context(), strings.NewReader(""), strings.Fields(c.line)...)
+		if err != nil || !strings.Contains(out, c.want) {
+			t.Errorf("%s: %v: %s", c.line, err, out)
+		}
+	}
+	if _, err := a.setup.Weir(t.Context(), strings.NewReader(""), "function", "call", "test/rihgt/cli", "--json", "1"); err == nil || !strings.Contains(err.Error(), "did you mean test/right?") || !strings.Contains(err.Error(), "exit status 3") {
+		t.Errorf("a type that is not there: %v", err)
 	}
 }
 
@@ -361,6 +402,9 @@ func TestMessagesInCyclesCountOnceThroughKills(t *testing.T) {
 		if i%8 == 4 && i/8 < times {
 			proceed <- struct{}{}
 		}
+		if i%4 == 0 {
+			a.insist(fmt.Sprintf("call %d of %d", i, seed), a.message(fmt.Sprintf("test/left/%d", r.IntN(50)), order{Reply: true}), i%8 == 0)
+		}
 	}
 	if err := <-kills; err != nil {
 		t.Fatal(err)
@@ -370,6 +414,33 @@ func TestMessagesInCyclesCountOnceThroughKills(t *testing.T) {
 	if w, ok := a.deduplication(t); !ok || w != 2*time.Minute {
 		t.Errorf("the topic of messages knows ids for %s", w)
 	}
+}
+
+func TestMessagesInCyclesCountOnceThroughTheDeathOfWorkers(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	w := alone(t, "--role", "controller,gateway")
+	var workers []*Member
+	for _, name := range []string{"first", "second"} {
+		m := worker(t, w.setup, name, "")
+		if err := m.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		workers = append(workers, m)
+	}
+	a := startFunctions(t, w, "shop", 3)
+	for i := range 30 {
+		a.send("", a.load(r, 100)...)
+		if i%8 == 5 {
+			m := workers[i/8%2]
+			m.Kill()
+			if err := m.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	a.verify()
 }
 
 // deduplication is how long the server knows ids of the topic of messages.
