@@ -99,11 +99,13 @@ var methods = map[string]map[string]Access{
 	},
 	// Who may send or call may make a function do what it can: that is deploying's role, as publishing to a topic is.
 	"weir.v1.FunctionService": {
-		"Send":             {deploys, InNamespace},
-		"Call":             {deploys, InNamespace},
-		"GetFunctionState": {readers, InNamespace},
-		"ListFunctions":    {readers, InNamespace},
-		"GetFunction":      {readers, InNamespace},
+		"Send":              {deploys, InNamespace},
+		"Call":              {deploys, InNamespace},
+		"GetFunctionState":  {readers, InNamespace},
+		"ListFunctions":     {readers, InNamespace},
+		"GetFunction":       {readers, InNamespace},
+		"ListQuarantine":    {readers, InNamespace},
+		"ControlQuarantine": {deploys, InNamespace},
 	},
 	"weir.v1.TokenService": {
 		"CreateToken": {admins, InNamespaces},

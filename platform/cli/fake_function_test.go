@@ -80,3 +80,19 @@ func (f *fakeFunctions) GetFunction(_ context.Context, r *connect.Request[weirv1
 		Egress:  []*weirv1.FunctionEgress{{Id: "com.example/bills", Topic: "default/bills", Guarantee: "exactly_once"}},
 	}), nil
 }
+
+func (f *fakeFunctions) ListQuarantine(_ context.Context, r *connect.Request[weirv1.ListQuarantineRequest]) (*connect.Response[weirv1.ListQuarantineResponse], error) {
+	if r.Msg.GetId() == "bob" {
+		return connect.NewResponse(&weirv1.ListQuarantineResponse{}), nil
+	}
+	return connect.NewResponse(&weirv1.ListQuarantineResponse{Functions: []*weirv1.QuarantinedFunction{{
+		Type: "com.example/away", Id: "ann", Pipeline: "shop", Reason: "the endpoint refuses: POST http://127.0.0.1:8000/: status 404 Not Found", Since: someTime, Tries: 3, Messages: 1200,
+	}}}), nil
+}
+
+func (f *fakeFunctions) ControlQuarantine(_ context.Context, r *connect.Request[weirv1.ControlQuarantineRequest]) (*connect.Response[weirv1.ControlQuarantineResponse], error) {
+	if r.Msg.GetType() == "com.example/counter" {
+		return nil, refuse(connect.CodeInvalidArgument, "its functions are a module's, which are never set aside", "what they refuse is among the dead letters: weir deadletter list shop")
+	}
+	return connect.NewResponse(&weirv1.ControlQuarantineResponse{}), nil
+}

@@ -23,7 +23,7 @@ func (a *app) functionCommand() *cobra.Command {
 	return group("function", "Functions: send to them, call them, see what they hold",
 		`Reach stateful functions by their address, which is namespace/name/id: the type of a
 function that a pipeline has (weir function list), and any id.`,
-		a.functionSend(), a.functionCall(), a.functionState(), a.functionList(), a.functionInfo())
+		a.functionSend(), a.functionCall(), a.functionState(), a.functionList(), a.functionInfo(), a.quarantineCommand())
 }
 
 // value is what a message says: flags of send and call.
@@ -277,7 +277,11 @@ func (a *app) functionList() *cobra.Command {
 			p := a.out()
 			t := newTable("TYPE", "PIPELINE", "STATE", "MODULE", "FUNCTION")
 			for _, f := range r.Msg.GetFunctions() {
-				t.row(f.GetType(), f.GetPipeline(), p.state(f.GetState()), dash(f.GetModule()), dash(f.GetFunction()))
+				module := f.GetModule()
+				if f.GetRemote() != "" {
+					module = f.GetRemote()
+				}
+				t.row(f.GetType(), f.GetPipeline(), p.state(f.GetState()), dash(module), dash(f.GetFunction()))
 			}
 			return t.print(a.env.Stdout, p)
 		}),
@@ -311,8 +315,12 @@ func (a *app) functionInfo() *cobra.Command {
 
 func (a *app) showFunction(r *weirv1.GetFunctionResponse) error {
 	w, p, f := a.env.Stdout, a.out(), r.GetFunction()
+	module := dash(f.GetModule()) + " @sha256:" + shortDigest(f.GetModuleDigest())
+	if f.GetRemote() != "" {
+		module = ""
+	}
 	if err := pairs(w, p, "type", f.GetType(), "doc", r.GetDoc(), "pipeline", f.GetPipeline(), "state", p.state(f.GetState()),
-		"module", dash(f.GetModule())+" @sha256:"+shortDigest(f.GetModuleDigest()), "function", f.GetFunction(), "parallelism", fmt.Sprint(r.GetParallelism()),
+		"module", module, "server", f.GetRemote(), "function", f.GetFunction(), "parallelism", fmt.Sprint(r.GetParallelism()),
 		"messages", r.GetMessagesTopic(), "checkpoint", moment(r.GetLastCheckpoint())); err != nil {
 		return err
 	}

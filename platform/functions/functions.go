@@ -93,3 +93,6 @@ const (
 	JSONTypename  = Namespace + "/json"
 	BytesTypename = Namespace + "/bytes"
 )
+
+// Internal says whether a type name is one that only the platform gives to messages.
+func Internal(typename string) bool { return typename == AnswerTypename || typename == ControlTypename }

@@ -3,6 +3,7 @@ package functions
 import (
 	"fmt"
 
+	"github.com/weirstream/weir/abi/key"
 	"github.com/weirstream/weir/abi/schema"
 	"github.com/weirstream/weir/platform/batch"
 )
@@ -45,27 +46,36 @@ func (k *Keyer) Encode(b *batch.Batch) error {
 
 // AddressOfKey reads a key that a Keyer has made: type and id as canonical texts,
 // of which the first ends with 00 01 and has each 00 as 00 ff.
-func AddressOfKey(key []byte) (Address, error) {
-	bad := fmt.Errorf("%w: key %x", ErrAddress, key)
-	if len(key) == 0 || key[0] != 2 {
+func AddressOfKey(b []byte) (Address, error) {
+	bad := fmt.Errorf("%w: key %x", ErrAddress, b)
+	if len(b) == 0 || b[0] != 2 {
 		return Address{}, bad
 	}
-	key = key[1:]
+	b = b[1:]
 	var typ []byte
 	for i := 0; ; i++ {
 		switch {
-		case i+1 >= len(key):
+		case i+1 >= len(b):
 			return Address{}, bad
-		case key[i] != 0:
-			typ = append(typ, key[i])
+		case b[i] != 0:
+			typ = append(typ, b[i])
 			continue
-		case key[i+1] == 0xff:
+		case b[i+1] == 0xff:
 			typ = append(typ, 0)
 			i++
 			continue
-		case key[i+1] != 1 || i+2 >= len(key) || key[i+2] != 2:
+		case b[i+1] != 1 || i+2 >= len(b) || b[i+2] != 2:
 			return Address{}, bad
 		}
-		return Address{Type: string(typ), ID: string(key[i+3:])}, nil
+		return Address{Type: string(typ), ID: string(b[i+3:])}, nil
 	}
+}
+
+// HashOfKey is the hash of such a key: that of its id as a key of one text.
+func HashOfKey(b []byte) (uint64, error) {
+	a, err := AddressOfKey(b)
+	if err != nil {
+		return 0, err
+	}
+	return key.Hash(append([]byte{2}, a.ID...)), nil
 }

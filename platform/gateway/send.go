@@ -174,6 +174,8 @@ func checkMessage(what string, m *weirv1.FunctionMessage) error {
 		return refuse(catalog.ErrInvalid, "%s: its id is not UTF-8", what)
 	case len(m.GetTypename()) > functions.MaxTypenameBytes:
 		return refuse(catalog.ErrInvalid, "%s: a type name of %d bytes, the limit is %d", what, len(m.GetTypename()), functions.MaxTypenameBytes)
+	case functions.Internal(m.GetTypename()):
+		return refuse(catalog.ErrInvalid, "%s: the type name %s is Weir's own", what, m.GetTypename())
 	case len(m.GetValue()) > functions.MaxValueBytes:
 		return refuse(catalog.ErrTooLarge, "%s: a value of %d bytes, the limit is %d; store it elsewhere and send where", what, len(m.GetValue()), functions.MaxValueBytes)
 	}

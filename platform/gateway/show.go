@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	"github.com/weirstream/weir/platform/functions"
 	"github.com/weirstream/weir/platform/operator/ingress"
+	"github.com/weirstream/weir/platform/operator/remote"
 	"github.com/weirstream/weir/platform/operator/udf"
 	"github.com/weirstream/weir/platform/pipelines"
 	"github.com/weirstream/weir/platform/planner"
@@ -36,8 +39,17 @@ func (g *Gateway) State(ctx context.Context, r *weirv1.GetFunctionStateRequest) 
 	if err != nil {
 		return nil, err
 	}
+	graph, err := g.options.Pipelines.Graph(ctx, p)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	operator := r.GetType()
+	far := remoteOf(graph, operator)
+	if far != nil {
+		operator, key = far.ID, []byte(addressKey(r.GetType(), r.GetId()))
+	}
 	out := &weirv1.GetFunctionStateResponse{Pipeline: p.Name}
-	err = g.options.State.Get(ctx, &weirv1.GetStateRequest{Namespace: p.Namespace, Pipeline: p.Name, Operator: r.GetType(), Key: string(key), Checkpoint: r.GetCheckpoint()},
+	err = g.options.State.Get(ctx, &weirv1.GetStateRequest{Namespace: p.Namespace, Pipeline: p.Name, Operator: operator, Key: string(key), Checkpoint: r.GetCheckpoint()},
 		func(page *weirv1.GetStateResponse) error {
 			if page.GetOrigin() != nil {
 				out.Origin = page.GetOrigin()
@@ -47,7 +59,9 @@ func (g *Gateway) State(ctx context.Context, r *weirv1.GetFunctionStateRequest) 
 					out.More = true
 					return errEnough
 				}
-				out.Entries = append(out.Entries, e)
+				if far == nil || showRemote(e) {
+					out.Entries = append(out.Entries, e)
+				}
 			}
 			out.More = out.GetMore() || page.GetMore()
 			return nil
@@ -56,6 +70,28 @@ func (g *Gateway) State(ctx context.Context, r *weirv1.GetFunctionStateRequest) 
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return out, nil
+}
+
+// showRemote makes what it looks like to its function of an entry of a function
+// elsewhere; false for what is the operator's own.
+func showRemote(e *weirv1.StateEntry) bool {
+	if e.GetState() != remote.ValuesState {
+		return e.GetState() == remote.QuarantineState
+	}
+	text, err := strconv.Unquote(e.GetEntry())
+	if err != nil {
+		return true
+	}
+	name, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return true
+	}
+	value, err := remote.ShowValue(e.GetBytes())
+	if err != nil {
+		return true
+	}
+	e.State, e.Kind, e.Entry, e.Value, e.Bytes, e.Undecoded = string(name), "value", "", value, nil, ""
+	return true
 }
 
 // errEnough ends reading at the limit of an answer.
@@ -87,6 +123,9 @@ func (g *Gateway) describe(graph *jobgraph.Graph, name string, p *catalog.Pipeli
 	out := &weirv1.FunctionType{Type: name, Pipeline: p.Name, State: string(p.Job.State)}
 	_, o, ok := graph.Operator(name)
 	if !ok || o.Kind != udf.Kind {
+		if far := remoteOf(graph, name); far != nil {
+			out.Remote = remote.URLOf(far.Config)
+		}
 		return out
 	}
 	var c udf.Config
@@ -116,6 +155,12 @@ func (g *Gateway) Info(ctx context.Context, r *weirv1.GetFunctionRequest) (*weir
 		out.LastCheckpoint = timestamppb.New(time.UnixMicro(last.Time))
 	}
 	stage, o, ok := graph.Operator(r.GetType())
+	if far := remoteOf(graph, r.GetType()); far != nil {
+		// What it keeps is known only to its server, and to whoever looks at an address.
+		out.Function.Remote = remote.URLOf(far.Config)
+		stage, _, ok = graph.Operator(far.ID)
+		o = &jobgraph.Operator{}
+	}
 	if !ok {
 		return nil, fmt.Errorf("%s: the graph of pipeline %s does not have it: %w", what, p.Name, catalog.ErrDamaged)
 	}

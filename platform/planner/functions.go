@@ -9,6 +9,7 @@ import (
 	"github.com/weirstream/weir/abi/manifest"
 	connectors "github.com/weirstream/weir/platform/connector/all"
 	"github.com/weirstream/weir/platform/functions"
+	"github.com/weirstream/weir/platform/operator/dispatch"
 	"github.com/weirstream/weir/platform/operator/fetch"
 	"github.com/weirstream/weir/platform/operator/ingress"
 	"github.com/weirstream/weir/platform/operator/remote"
@@ -38,6 +39,22 @@ const (
 	EgressPrefix   = FunctionsStage + ".egress."
 	maxEgressBytes = jobgraph.MaxIDBytes - len(EgressPrefix)
 )
+
+// RemoteTypes are the patterns of a remote operator, by the outputs of dispatch that it reads.
+func RemoteTypes(g *jobgraph.Graph, o *jobgraph.Operator) []string {
+	_, head, ok := g.Operator(DispatchID)
+	var c dispatch.Config
+	if !ok || json.Unmarshal(head.Config, &c) != nil {
+		return nil
+	}
+	var out []string
+	for _, up := range o.Upstream {
+		if up.Output < len(c.Types) {
+			out = append(out, c.Types[up.Output])
+		}
+	}
+	return out
+}
 
 // IngressID is the operator id of an ingress's source.
 func IngressID(name string) string { return ingressPrefix + name }

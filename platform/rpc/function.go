@@ -45,6 +45,14 @@ func (h *functionHandler) GetFunction(ctx context.Context, r *connect.Request[we
 	return unary(ctx, r, h.gateway.Info)
 }
 
+func (h *functionHandler) ListQuarantine(ctx context.Context, r *connect.Request[weirv1.ListQuarantineRequest]) (*connect.Response[weirv1.ListQuarantineResponse], error) {
+	return unary(ctx, r, h.gateway.Quarantine)
+}
+
+func (h *functionHandler) ControlQuarantine(ctx context.Context, r *connect.Request[weirv1.ControlQuarantineRequest]) (*connect.Response[weirv1.ControlQuarantineResponse], error) {
+	return unary(ctx, r, h.gateway.Control)
+}
+
 // Headers of messages over plain HTTP.
 const (
 	headerTypename = "Weir-Typename"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weirstream/weir/abi/key"
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
+	"github.com/weirstream/weir/platform/functions"
 	"github.com/weirstream/weir/platform/storage/snapshot"
 	"github.com/weirstream/weir/platform/storage/state"
 	"github.com/weirstream/weir/raftmeta/catalog"
@@ -38,6 +39,11 @@ func (s *Service) Get(ctx context.Context, r *weirv1.GetStateRequest, send func(
 	}
 	scan.key, scan.limit = wanted, MaxEntries
 	hash := key.Hash(wanted)
+	if scan.shapes.address {
+		if hash, err = functions.HashOfKey(wanted); err != nil {
+			return err
+		}
+	}
 	scan.first, scan.last = hash, hash
 	seen, err := scan.run(ctx, func(p page) error {
 		return send(&weirv1.GetStateResponse{Origin: p.origin, Entries: p.entries, More: p.more})

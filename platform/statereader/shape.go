@@ -13,11 +13,20 @@ import (
 	"github.com/weirstream/weir/abi/row"
 	"github.com/weirstream/weir/abi/schema"
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
+	"github.com/weirstream/weir/platform/operator/fetch"
+	"github.com/weirstream/weir/platform/operator/outbox"
+	"github.com/weirstream/weir/platform/operator/parked"
+	"github.com/weirstream/weir/platform/operator/remote"
 	"github.com/weirstream/weir/platform/operator/udf"
 	"github.com/weirstream/weir/platform/storage/state"
 	"github.com/weirstream/weir/raftmeta/catalog"
 	"github.com/weirstream/weir/raftmeta/jobgraph"
 )
+
+// addressColumns are those of the key of operators that keep state of addresses.
+var addressColumns = map[string][]string{
+	remote.Kind: {"type", "id"}, parked.Kind: {"type", "id"}, outbox.Kind: {"caller_type", "caller_id"}, fetch.Kind: {"caller_type", "caller_id"},
+}
 
 // kindTimer is the kind of what stands under state.TimerState.
 const kindTimer = "timer"
@@ -27,9 +36,11 @@ const listKeyBytes = 8
 
 // shapes is what is known of an operator's state.
 type shapes struct {
-	key    *schema.Schema
-	states map[string]*shape
-	timers []string // names, by number; of a module that is not here: none
+	key *schema.Schema
+	// address: the key is that of a function's address, under the hash of its id alone.
+	address bool
+	states  map[string]*shape
+	timers  []string // names, by number; of a module that is not here: none
 }
 
 type shape struct {
@@ -66,7 +77,11 @@ func (s *Service) shapesOf(ctx context.Context, g *jobgraph.Graph, t *target) (*
 		return nil, fmt.Errorf("read the input of operator %s: %w", op.ID, err)
 	}
 	out := &shapes{states: map[string]*shape{}}
-	if out.key, err = in.Project(op.Key[0]...); err != nil {
+	columns := op.Key[0]
+	if of, ok := addressColumns[op.Kind]; ok {
+		columns, out.address = of, true
+	}
+	if out.key, err = in.Project(columns...); err != nil {
 		return nil, fmt.Errorf("read the key of operator %s: %w", op.ID, err)
 	}
 	var states []string

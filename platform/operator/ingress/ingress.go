@@ -46,6 +46,9 @@ func (c Config) Check() error {
 			}
 		}
 	}
+	if functions.Internal(c.Typename) {
+		return fmt.Errorf("the type name %s is Weir's own", c.Typename)
+	}
 	if c.Typename == "" || len(c.Typename) > functions.MaxTypenameBytes {
 		return fmt.Errorf("a type name of %d bytes: want 1 to %d", len(c.Typename), functions.MaxTypenameBytes)
 	}

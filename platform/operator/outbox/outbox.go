@@ -193,6 +193,8 @@ func (o *Operator) check(typ, id, typename []byte, values *frame.Column, row int
 		return fmt.Errorf("%w: an id of %d bytes: want 1 to %d", functions.ErrAddress, len(id), functions.MaxIDBytes)
 	case len(typename) > functions.MaxTypenameBytes:
 		return fmt.Errorf("a type name of %d bytes: the limit is %d", len(typename), functions.MaxTypenameBytes)
+	case functions.Internal(string(typename)): // an answer or a command that nobody gave
+		return fmt.Errorf("the type name %s is Weir's own", typename)
 	case !values.Null(row) && len(values.BytesAt(row)) > functions.MaxValueBytes:
 		return fmt.Errorf("a value of %d bytes: the limit is %d; keep it in state or in a topic, and send what names it", len(values.BytesAt(row)), functions.MaxValueBytes)
 	}

@@ -58,13 +58,20 @@ const (
 	stateQuarantine                 // why and since when; absent: it is not there
 )
 
+// Names of states that others read.
+const (
+	MailState       = "mail"
+	ValuesState     = "values"
+	QuarantineState = "quarantine"
+)
+
 // States describes them for the job graph.
 func States() []jobgraph.State {
 	return []jobgraph.State{
-		{Name: "mail", Kind: "map", Form: "hosted", Codec: "bytes", Version: 1},
+		{Name: MailState, Kind: "map", Form: "hosted", Codec: "bytes", Version: 1},
 		{Name: "status", Kind: "value", Form: "framed", Codec: "bytes", Version: 1},
-		{Name: "values", Kind: "map", Form: "hosted", Codec: "bytes", Version: 1},
-		{Name: "quarantine", Kind: "value", Form: "framed", Codec: "json", Version: 1},
+		{Name: ValuesState, Kind: "map", Form: "hosted", Codec: "bytes", Version: 1},
+		{Name: QuarantineState, Kind: "value", Form: "framed", Codec: "json", Version: 1},
 	}
 }
 

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"fmt"
+	"math"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -30,3 +32,59 @@ func ReadKafkaRecord(b []byte) (r KafkaRecord, err error) {
 	}
 	return r, err
 }
+
+// PrimitivePrefix begins the type names of StateFun's own types.
+const PrimitivePrefix = "io.statefun.types/"
+
+// Plain takes a value of one of StateFun's own types out of its wrapper; false if
+// it is of none, or broken. A wrapper without its field has the zero value.
+func Plain(typename string, b []byte) (any, bool) {
+	kind, ok := strings.CutPrefix(typename, PrimitivePrefix)
+	if !ok {
+		return nil, false
+	}
+	var f field
+	err := fields(b, func(n protowire.Number, got field) error {
+		if n == 1 {
+			f = got
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, false
+	}
+	fixed32 := func() uint32 {
+		v, n := protowire.ConsumeFixed32(f.b)
+		if n < 0 || f.typ != protowire.Fixed32Type {
+			return 0
+		}
+		return v
+	}
+	fixed64 := func() uint64 {
+		v, n := protowire.ConsumeFixed64(f.b)
+		if n < 0 || f.typ != protowire.Fixed64Type {
+			return 0
+		}
+		return v
+	}
+	switch kind {
+	case "bool":
+		v, _ := f.varint()
+		return v != 0, true
+	case "int":
+		return int32(fixed32()), true
+	case "long":
+		return int64(fixed64()), true
+	case "float":
+		return finite(float64(math.Float32frombits(fixed32())))
+	case "double":
+		return finite(math.Float64frombits(fixed64()))
+	case "string":
+		v, _ := f.bytes()
+		return string(v), true
+	}
+	return nil, false
+}
+
+// finite is a number that JSON has.
+func finite(v float64) (any, bool) { return v, !math.IsNaN(v) && !math.IsInf(v, 0) }

@@ -22,6 +22,55 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type QuarantineAction int32
+
+const (
+	QuarantineAction_QUARANTINE_ACTION_UNSPECIFIED QuarantineAction = 0
+	QuarantineAction_QUARANTINE_ACTION_RELEASE     QuarantineAction = 1 // try it again now
+	QuarantineAction_QUARANTINE_ACTION_DROP        QuarantineAction = 2 // give up what waits for it
+)
+
+// Enum value maps for QuarantineAction.
+var (
+	QuarantineAction_name = map[int32]string{
+		0: "QUARANTINE_ACTION_UNSPECIFIED",
+		1: "QUARANTINE_ACTION_RELEASE",
+		2: "QUARANTINE_ACTION_DROP",
+	}
+	QuarantineAction_value = map[string]int32{
+		"QUARANTINE_ACTION_UNSPECIFIED": 0,
+		"QUARANTINE_ACTION_RELEASE":     1,
+		"QUARANTINE_ACTION_DROP":        2,
+	}
+)
+
+func (x QuarantineAction) Enum() *QuarantineAction {
+	p := new(QuarantineAction)
+	*p = x
+	return p
+}
+
+func (x QuarantineAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (QuarantineAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_weir_v1_function_proto_enumTypes[0].Descriptor()
+}
+
+func (QuarantineAction) Type() protoreflect.EnumType {
+	return &file_weir_v1_function_proto_enumTypes[0]
+}
+
+func (x QuarantineAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use QuarantineAction.Descriptor instead.
+func (QuarantineAction) EnumDescriptor() ([]byte, []int) {
+	return file_weir_v1_function_proto_rawDescGZIP(), []int{0}
+}
+
 // FunctionMessage is a message to an address.
 type FunctionMessage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -585,6 +634,7 @@ type FunctionType struct {
 	Module        string                 `protobuf:"bytes,4,opt,name=module,proto3" json:"module,omitempty"` // name; empty: it is deleted
 	ModuleDigest  string                 `protobuf:"bytes,5,opt,name=module_digest,json=moduleDigest,proto3" json:"module_digest,omitempty"`
 	Function      string                 `protobuf:"bytes,6,opt,name=function,proto3" json:"function,omitempty"` // its name in the module
+	Remote        string                 `protobuf:"bytes,7,opt,name=remote,proto3" json:"remote,omitempty"`     // the URL of its server; empty: it is a module's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -657,6 +707,13 @@ func (x *FunctionType) GetModuleDigest() string {
 func (x *FunctionType) GetFunction() string {
 	if x != nil {
 		return x.Function
+	}
+	return ""
+}
+
+func (x *FunctionType) GetRemote() string {
+	if x != nil {
+		return x.Remote
 	}
 	return ""
 }
@@ -1025,6 +1082,314 @@ func (x *FunctionEgress) GetGuarantee() string {
 	return ""
 }
 
+type ListQuarantineRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"` // empty: all
+	Id            string                 `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`     // with a type: that address alone
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQuarantineRequest) Reset() {
+	*x = ListQuarantineRequest{}
+	mi := &file_weir_v1_function_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQuarantineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQuarantineRequest) ProtoMessage() {}
+
+func (x *ListQuarantineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_function_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQuarantineRequest.ProtoReflect.Descriptor instead.
+func (*ListQuarantineRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_function_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListQuarantineRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ListQuarantineRequest) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ListQuarantineRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type ListQuarantineResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Functions     []*QuarantinedFunction `protobuf:"bytes,1,rep,name=functions,proto3" json:"functions,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"` // there are more than one answer has
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQuarantineResponse) Reset() {
+	*x = ListQuarantineResponse{}
+	mi := &file_weir_v1_function_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQuarantineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQuarantineResponse) ProtoMessage() {}
+
+func (x *ListQuarantineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_function_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQuarantineResponse.ProtoReflect.Descriptor instead.
+func (*ListQuarantineResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_function_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListQuarantineResponse) GetFunctions() []*QuarantinedFunction {
+	if x != nil {
+		return x.Functions
+	}
+	return nil
+}
+
+func (x *ListQuarantineResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type QuarantinedFunction struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	Pipeline      string                 `protobuf:"bytes,3,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
+	Tries         uint32                 `protobuf:"varint,6,opt,name=tries,proto3" json:"tries,omitempty"`
+	Messages      uint64                 `protobuf:"varint,7,opt,name=messages,proto3" json:"messages,omitempty"` // that wait for it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuarantinedFunction) Reset() {
+	*x = QuarantinedFunction{}
+	mi := &file_weir_v1_function_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuarantinedFunction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuarantinedFunction) ProtoMessage() {}
+
+func (x *QuarantinedFunction) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_function_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuarantinedFunction.ProtoReflect.Descriptor instead.
+func (*QuarantinedFunction) Descriptor() ([]byte, []int) {
+	return file_weir_v1_function_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *QuarantinedFunction) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *QuarantinedFunction) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *QuarantinedFunction) GetPipeline() string {
+	if x != nil {
+		return x.Pipeline
+	}
+	return ""
+}
+
+func (x *QuarantinedFunction) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *QuarantinedFunction) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *QuarantinedFunction) GetTries() uint32 {
+	if x != nil {
+		return x.Tries
+	}
+	return 0
+}
+
+func (x *QuarantinedFunction) GetMessages() uint64 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
+type ControlQuarantineRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	Id            string                 `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
+	Action        QuarantineAction       `protobuf:"varint,4,opt,name=action,proto3,enum=weir.v1.QuarantineAction" json:"action,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ControlQuarantineRequest) Reset() {
+	*x = ControlQuarantineRequest{}
+	mi := &file_weir_v1_function_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ControlQuarantineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ControlQuarantineRequest) ProtoMessage() {}
+
+func (x *ControlQuarantineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_function_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ControlQuarantineRequest.ProtoReflect.Descriptor instead.
+func (*ControlQuarantineRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_function_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ControlQuarantineRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ControlQuarantineRequest) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ControlQuarantineRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ControlQuarantineRequest) GetAction() QuarantineAction {
+	if x != nil {
+		return x.Action
+	}
+	return QuarantineAction_QUARANTINE_ACTION_UNSPECIFIED
+}
+
+type ControlQuarantineResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ControlQuarantineResponse) Reset() {
+	*x = ControlQuarantineResponse{}
+	mi := &file_weir_v1_function_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ControlQuarantineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ControlQuarantineResponse) ProtoMessage() {}
+
+func (x *ControlQuarantineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_function_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ControlQuarantineResponse.ProtoReflect.Descriptor instead.
+func (*ControlQuarantineResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_function_proto_rawDescGZIP(), []int{19}
+}
+
 var File_weir_v1_function_proto protoreflect.FileDescriptor
 
 const file_weir_v1_function_proto_rawDesc = "" +
@@ -1071,14 +1436,15 @@ const file_weir_v1_function_proto_rawDesc = "" +
 	"\x14ListFunctionsRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"L\n" +
 	"\x15ListFunctionsResponse\x123\n" +
-	"\tfunctions\x18\x01 \x03(\v2\x15.weir.v1.FunctionTypeR\tfunctions\"\xad\x01\n" +
+	"\tfunctions\x18\x01 \x03(\v2\x15.weir.v1.FunctionTypeR\tfunctions\"\xc5\x01\n" +
 	"\fFunctionType\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n" +
 	"\bpipeline\x18\x02 \x01(\tR\bpipeline\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
 	"\x06module\x18\x04 \x01(\tR\x06module\x12#\n" +
 	"\rmodule_digest\x18\x05 \x01(\tR\fmoduleDigest\x12\x1a\n" +
-	"\bfunction\x18\x06 \x01(\tR\bfunction\"F\n" +
+	"\bfunction\x18\x06 \x01(\tR\bfunction\x12\x16\n" +
+	"\x06remote\x18\a \x01(\tR\x06remote\"F\n" +
 	"\x12GetFunctionRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\"\xfd\x02\n" +
@@ -1106,13 +1472,40 @@ const file_weir_v1_function_proto_rawDesc = "" +
 	"\x0eFunctionEgress\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x1c\n" +
-	"\tguarantee\x18\x03 \x01(\tR\tguarantee2\xee\x02\n" +
+	"\tguarantee\x18\x03 \x01(\tR\tguarantee\"Y\n" +
+	"\x15ListQuarantineRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\tR\x02id\"h\n" +
+	"\x16ListQuarantineResponse\x12:\n" +
+	"\tfunctions\x18\x01 \x03(\v2\x1c.weir.v1.QuarantinedFunctionR\tfunctions\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xd1\x01\n" +
+	"\x13QuarantinedFunction\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1a\n" +
+	"\bpipeline\x18\x03 \x01(\tR\bpipeline\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
+	"\x05tries\x18\x06 \x01(\rR\x05tries\x12\x1a\n" +
+	"\bmessages\x18\a \x01(\x04R\bmessages\"\x8f\x01\n" +
+	"\x18ControlQuarantineRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\tR\x02id\x121\n" +
+	"\x06action\x18\x04 \x01(\x0e2\x19.weir.v1.QuarantineActionR\x06action\"\x1b\n" +
+	"\x19ControlQuarantineResponse*p\n" +
+	"\x10QuarantineAction\x12!\n" +
+	"\x1dQUARANTINE_ACTION_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19QUARANTINE_ACTION_RELEASE\x10\x01\x12\x1a\n" +
+	"\x16QUARANTINE_ACTION_DROP\x10\x022\x9d\x04\n" +
 	"\x0fFunctionService\x123\n" +
 	"\x04Send\x12\x14.weir.v1.SendRequest\x1a\x15.weir.v1.SendResponse\x123\n" +
 	"\x04Call\x12\x14.weir.v1.CallRequest\x1a\x15.weir.v1.CallResponse\x12W\n" +
 	"\x10GetFunctionState\x12 .weir.v1.GetFunctionStateRequest\x1a!.weir.v1.GetFunctionStateResponse\x12N\n" +
 	"\rListFunctions\x12\x1d.weir.v1.ListFunctionsRequest\x1a\x1e.weir.v1.ListFunctionsResponse\x12H\n" +
-	"\vGetFunction\x12\x1b.weir.v1.GetFunctionRequest\x1a\x1c.weir.v1.GetFunctionResponseB8Z6github.com/weirstream/weir/platform/api/weir/v1;weirv1b\x06proto3"
+	"\vGetFunction\x12\x1b.weir.v1.GetFunctionRequest\x1a\x1c.weir.v1.GetFunctionResponse\x12Q\n" +
+	"\x0eListQuarantine\x12\x1e.weir.v1.ListQuarantineRequest\x1a\x1f.weir.v1.ListQuarantineResponse\x12Z\n" +
+	"\x11ControlQuarantine\x12!.weir.v1.ControlQuarantineRequest\x1a\".weir.v1.ControlQuarantineResponseB8Z6github.com/weirstream/weir/platform/api/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_function_proto_rawDescOnce sync.Once
@@ -1126,53 +1519,67 @@ func file_weir_v1_function_proto_rawDescGZIP() []byte {
 	return file_weir_v1_function_proto_rawDescData
 }
 
-var file_weir_v1_function_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_weir_v1_function_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_weir_v1_function_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_weir_v1_function_proto_goTypes = []any{
-	(*FunctionMessage)(nil),          // 0: weir.v1.FunctionMessage
-	(*SendRequest)(nil),              // 1: weir.v1.SendRequest
-	(*SendResponse)(nil),             // 2: weir.v1.SendResponse
-	(*CallRequest)(nil),              // 3: weir.v1.CallRequest
-	(*CallResponse)(nil),             // 4: weir.v1.CallResponse
-	(*GetFunctionStateRequest)(nil),  // 5: weir.v1.GetFunctionStateRequest
-	(*GetFunctionStateResponse)(nil), // 6: weir.v1.GetFunctionStateResponse
-	(*ListFunctionsRequest)(nil),     // 7: weir.v1.ListFunctionsRequest
-	(*ListFunctionsResponse)(nil),    // 8: weir.v1.ListFunctionsResponse
-	(*FunctionType)(nil),             // 9: weir.v1.FunctionType
-	(*GetFunctionRequest)(nil),       // 10: weir.v1.GetFunctionRequest
-	(*GetFunctionResponse)(nil),      // 11: weir.v1.GetFunctionResponse
-	(*FunctionState)(nil),            // 12: weir.v1.FunctionState
-	(*FunctionIngress)(nil),          // 13: weir.v1.FunctionIngress
-	(*FunctionEgress)(nil),           // 14: weir.v1.FunctionEgress
-	(*StateOrigin)(nil),              // 15: weir.v1.StateOrigin
-	(*StateEntry)(nil),               // 16: weir.v1.StateEntry
-	(*timestamppb.Timestamp)(nil),    // 17: google.protobuf.Timestamp
+	(QuarantineAction)(0),             // 0: weir.v1.QuarantineAction
+	(*FunctionMessage)(nil),           // 1: weir.v1.FunctionMessage
+	(*SendRequest)(nil),               // 2: weir.v1.SendRequest
+	(*SendResponse)(nil),              // 3: weir.v1.SendResponse
+	(*CallRequest)(nil),               // 4: weir.v1.CallRequest
+	(*CallResponse)(nil),              // 5: weir.v1.CallResponse
+	(*GetFunctionStateRequest)(nil),   // 6: weir.v1.GetFunctionStateRequest
+	(*GetFunctionStateResponse)(nil),  // 7: weir.v1.GetFunctionStateResponse
+	(*ListFunctionsRequest)(nil),      // 8: weir.v1.ListFunctionsRequest
+	(*ListFunctionsResponse)(nil),     // 9: weir.v1.ListFunctionsResponse
+	(*FunctionType)(nil),              // 10: weir.v1.FunctionType
+	(*GetFunctionRequest)(nil),        // 11: weir.v1.GetFunctionRequest
+	(*GetFunctionResponse)(nil),       // 12: weir.v1.GetFunctionResponse
+	(*FunctionState)(nil),             // 13: weir.v1.FunctionState
+	(*FunctionIngress)(nil),           // 14: weir.v1.FunctionIngress
+	(*FunctionEgress)(nil),            // 15: weir.v1.FunctionEgress
+	(*ListQuarantineRequest)(nil),     // 16: weir.v1.ListQuarantineRequest
+	(*ListQuarantineResponse)(nil),    // 17: weir.v1.ListQuarantineResponse
+	(*QuarantinedFunction)(nil),       // 18: weir.v1.QuarantinedFunction
+	(*ControlQuarantineRequest)(nil),  // 19: weir.v1.ControlQuarantineRequest
+	(*ControlQuarantineResponse)(nil), // 20: weir.v1.ControlQuarantineResponse
+	(*StateOrigin)(nil),               // 21: weir.v1.StateOrigin
+	(*StateEntry)(nil),                // 22: weir.v1.StateEntry
+	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
 }
 var file_weir_v1_function_proto_depIdxs = []int32{
-	0,  // 0: weir.v1.SendRequest.messages:type_name -> weir.v1.FunctionMessage
-	0,  // 1: weir.v1.CallRequest.message:type_name -> weir.v1.FunctionMessage
-	15, // 2: weir.v1.GetFunctionStateResponse.origin:type_name -> weir.v1.StateOrigin
-	16, // 3: weir.v1.GetFunctionStateResponse.entries:type_name -> weir.v1.StateEntry
-	9,  // 4: weir.v1.ListFunctionsResponse.functions:type_name -> weir.v1.FunctionType
-	9,  // 5: weir.v1.GetFunctionResponse.function:type_name -> weir.v1.FunctionType
-	12, // 6: weir.v1.GetFunctionResponse.states:type_name -> weir.v1.FunctionState
-	13, // 7: weir.v1.GetFunctionResponse.ingress:type_name -> weir.v1.FunctionIngress
-	14, // 8: weir.v1.GetFunctionResponse.egress:type_name -> weir.v1.FunctionEgress
-	17, // 9: weir.v1.GetFunctionResponse.last_checkpoint:type_name -> google.protobuf.Timestamp
-	1,  // 10: weir.v1.FunctionService.Send:input_type -> weir.v1.SendRequest
-	3,  // 11: weir.v1.FunctionService.Call:input_type -> weir.v1.CallRequest
-	5,  // 12: weir.v1.FunctionService.GetFunctionState:input_type -> weir.v1.GetFunctionStateRequest
-	7,  // 13: weir.v1.FunctionService.ListFunctions:input_type -> weir.v1.ListFunctionsRequest
-	10, // 14: weir.v1.FunctionService.GetFunction:input_type -> weir.v1.GetFunctionRequest
-	2,  // 15: weir.v1.FunctionService.Send:output_type -> weir.v1.SendResponse
-	4,  // 16: weir.v1.FunctionService.Call:output_type -> weir.v1.CallResponse
-	6,  // 17: weir.v1.FunctionService.GetFunctionState:output_type -> weir.v1.GetFunctionStateResponse
-	8,  // 18: weir.v1.FunctionService.ListFunctions:output_type -> weir.v1.ListFunctionsResponse
-	11, // 19: weir.v1.FunctionService.GetFunction:output_type -> weir.v1.GetFunctionResponse
-	15, // [15:20] is the sub-list for method output_type
-	10, // [10:15] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	1,  // 0: weir.v1.SendRequest.messages:type_name -> weir.v1.FunctionMessage
+	1,  // 1: weir.v1.CallRequest.message:type_name -> weir.v1.FunctionMessage
+	21, // 2: weir.v1.GetFunctionStateResponse.origin:type_name -> weir.v1.StateOrigin
+	22, // 3: weir.v1.GetFunctionStateResponse.entries:type_name -> weir.v1.StateEntry
+	10, // 4: weir.v1.ListFunctionsResponse.functions:type_name -> weir.v1.FunctionType
+	10, // 5: weir.v1.GetFunctionResponse.function:type_name -> weir.v1.FunctionType
+	13, // 6: weir.v1.GetFunctionResponse.states:type_name -> weir.v1.FunctionState
+	14, // 7: weir.v1.GetFunctionResponse.ingress:type_name -> weir.v1.FunctionIngress
+	15, // 8: weir.v1.GetFunctionResponse.egress:type_name -> weir.v1.FunctionEgress
+	23, // 9: weir.v1.GetFunctionResponse.last_checkpoint:type_name -> google.protobuf.Timestamp
+	18, // 10: weir.v1.ListQuarantineResponse.functions:type_name -> weir.v1.QuarantinedFunction
+	23, // 11: weir.v1.QuarantinedFunction.since:type_name -> google.protobuf.Timestamp
+	0,  // 12: weir.v1.ControlQuarantineRequest.action:type_name -> weir.v1.QuarantineAction
+	2,  // 13: weir.v1.FunctionService.Send:input_type -> weir.v1.SendRequest
+	4,  // 14: weir.v1.FunctionService.Call:input_type -> weir.v1.CallRequest
+	6,  // 15: weir.v1.FunctionService.GetFunctionState:input_type -> weir.v1.GetFunctionStateRequest
+	8,  // 16: weir.v1.FunctionService.ListFunctions:input_type -> weir.v1.ListFunctionsRequest
+	11, // 17: weir.v1.FunctionService.GetFunction:input_type -> weir.v1.GetFunctionRequest
+	16, // 18: weir.v1.FunctionService.ListQuarantine:input_type -> weir.v1.ListQuarantineRequest
+	19, // 19: weir.v1.FunctionService.ControlQuarantine:input_type -> weir.v1.ControlQuarantineRequest
+	3,  // 20: weir.v1.FunctionService.Send:output_type -> weir.v1.SendResponse
+	5,  // 21: weir.v1.FunctionService.Call:output_type -> weir.v1.CallResponse
+	7,  // 22: weir.v1.FunctionService.GetFunctionState:output_type -> weir.v1.GetFunctionStateResponse
+	9,  // 23: weir.v1.FunctionService.ListFunctions:output_type -> weir.v1.ListFunctionsResponse
+	12, // 24: weir.v1.FunctionService.GetFunction:output_type -> weir.v1.GetFunctionResponse
+	17, // 25: weir.v1.FunctionService.ListQuarantine:output_type -> weir.v1.ListQuarantineResponse
+	20, // 26: weir.v1.FunctionService.ControlQuarantine:output_type -> weir.v1.ControlQuarantineResponse
+	20, // [20:27] is the sub-list for method output_type
+	13, // [13:20] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_function_proto_init() }
@@ -1188,13 +1595,14 @@ func file_weir_v1_function_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_function_proto_rawDesc), len(file_weir_v1_function_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   15,
+			NumEnums:      1,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_weir_v1_function_proto_goTypes,
 		DependencyIndexes: file_weir_v1_function_proto_depIdxs,
+		EnumInfos:         file_weir_v1_function_proto_enumTypes,
 		MessageInfos:      file_weir_v1_function_proto_msgTypes,
 	}.Build()
 	File_weir_v1_function_proto = out.File

@@ -46,6 +46,12 @@ const (
 	// FunctionServiceGetFunctionProcedure is the fully-qualified name of the FunctionService's
 	// GetFunction RPC.
 	FunctionServiceGetFunctionProcedure = "/weir.v1.FunctionService/GetFunction"
+	// FunctionServiceListQuarantineProcedure is the fully-qualified name of the FunctionService's
+	// ListQuarantine RPC.
+	FunctionServiceListQuarantineProcedure = "/weir.v1.FunctionService/ListQuarantine"
+	// FunctionServiceControlQuarantineProcedure is the fully-qualified name of the FunctionService's
+	// ControlQuarantine RPC.
+	FunctionServiceControlQuarantineProcedure = "/weir.v1.FunctionService/ControlQuarantine"
 )
 
 // FunctionServiceClient is a client for the weir.v1.FunctionService service.
@@ -61,6 +67,11 @@ type FunctionServiceClient interface {
 	ListFunctions(context.Context, *connect.Request[v1.ListFunctionsRequest]) (*connect.Response[v1.ListFunctionsResponse], error)
 	// GetFunction tells of one type: its state, and where its messages come from.
 	GetFunction(context.Context, *connect.Request[v1.GetFunctionRequest]) (*connect.Response[v1.GetFunctionResponse], error)
+	// ListQuarantine lists addresses that are set aside because calls of their
+	// server fail, as of the newest checkpoint.
+	ListQuarantine(context.Context, *connect.Request[v1.ListQuarantineRequest]) (*connect.Response[v1.ListQuarantineResponse], error)
+	// ControlQuarantine stores a command to an address that is set aside.
+	ControlQuarantine(context.Context, *connect.Request[v1.ControlQuarantineRequest]) (*connect.Response[v1.ControlQuarantineResponse], error)
 }
 
 // NewFunctionServiceClient constructs a client for the weir.v1.FunctionService service. By default,
@@ -104,16 +115,30 @@ func NewFunctionServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(functionServiceMethods.ByName("GetFunction")),
 			connect.WithClientOptions(opts...),
 		),
+		listQuarantine: connect.NewClient[v1.ListQuarantineRequest, v1.ListQuarantineResponse](
+			httpClient,
+			baseURL+FunctionServiceListQuarantineProcedure,
+			connect.WithSchema(functionServiceMethods.ByName("ListQuarantine")),
+			connect.WithClientOptions(opts...),
+		),
+		controlQuarantine: connect.NewClient[v1.ControlQuarantineRequest, v1.ControlQuarantineResponse](
+			httpClient,
+			baseURL+FunctionServiceControlQuarantineProcedure,
+			connect.WithSchema(functionServiceMethods.ByName("ControlQuarantine")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // functionServiceClient implements FunctionServiceClient.
 type functionServiceClient struct {
-	send             *connect.Client[v1.SendRequest, v1.SendResponse]
-	call             *connect.Client[v1.CallRequest, v1.CallResponse]
-	getFunctionState *connect.Client[v1.GetFunctionStateRequest, v1.GetFunctionStateResponse]
-	listFunctions    *connect.Client[v1.ListFunctionsRequest, v1.ListFunctionsResponse]
-	getFunction      *connect.Client[v1.GetFunctionRequest, v1.GetFunctionResponse]
+	send              *connect.Client[v1.SendRequest, v1.SendResponse]
+	call              *connect.Client[v1.CallRequest, v1.CallResponse]
+	getFunctionState  *connect.Client[v1.GetFunctionStateRequest, v1.GetFunctionStateResponse]
+	listFunctions     *connect.Client[v1.ListFunctionsRequest, v1.ListFunctionsResponse]
+	getFunction       *connect.Client[v1.GetFunctionRequest, v1.GetFunctionResponse]
+	listQuarantine    *connect.Client[v1.ListQuarantineRequest, v1.ListQuarantineResponse]
+	controlQuarantine *connect.Client[v1.ControlQuarantineRequest, v1.ControlQuarantineResponse]
 }
 
 // Send calls weir.v1.FunctionService.Send.
@@ -141,6 +166,16 @@ func (c *functionServiceClient) GetFunction(ctx context.Context, req *connect.Re
 	return c.getFunction.CallUnary(ctx, req)
 }
 
+// ListQuarantine calls weir.v1.FunctionService.ListQuarantine.
+func (c *functionServiceClient) ListQuarantine(ctx context.Context, req *connect.Request[v1.ListQuarantineRequest]) (*connect.Response[v1.ListQuarantineResponse], error) {
+	return c.listQuarantine.CallUnary(ctx, req)
+}
+
+// ControlQuarantine calls weir.v1.FunctionService.ControlQuarantine.
+func (c *functionServiceClient) ControlQuarantine(ctx context.Context, req *connect.Request[v1.ControlQuarantineRequest]) (*connect.Response[v1.ControlQuarantineResponse], error) {
+	return c.controlQuarantine.CallUnary(ctx, req)
+}
+
 // FunctionServiceHandler is an implementation of the weir.v1.FunctionService service.
 type FunctionServiceHandler interface {
 	// Send stores messages before it answers. They are delivered once, in order per
@@ -154,6 +189,11 @@ type FunctionServiceHandler interface {
 	ListFunctions(context.Context, *connect.Request[v1.ListFunctionsRequest]) (*connect.Response[v1.ListFunctionsResponse], error)
 	// GetFunction tells of one type: its state, and where its messages come from.
 	GetFunction(context.Context, *connect.Request[v1.GetFunctionRequest]) (*connect.Response[v1.GetFunctionResponse], error)
+	// ListQuarantine lists addresses that are set aside because calls of their
+	// server fail, as of the newest checkpoint.
+	ListQuarantine(context.Context, *connect.Request[v1.ListQuarantineRequest]) (*connect.Response[v1.ListQuarantineResponse], error)
+	// ControlQuarantine stores a command to an address that is set aside.
+	ControlQuarantine(context.Context, *connect.Request[v1.ControlQuarantineRequest]) (*connect.Response[v1.ControlQuarantineResponse], error)
 }
 
 // NewFunctionServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -193,6 +233,18 @@ func NewFunctionServiceHandler(svc FunctionServiceHandler, opts ...connect.Handl
 		connect.WithSchema(functionServiceMethods.ByName("GetFunction")),
 		connect.WithHandlerOptions(opts...),
 	)
+	functionServiceListQuarantineHandler := connect.NewUnaryHandler(
+		FunctionServiceListQuarantineProcedure,
+		svc.ListQuarantine,
+		connect.WithSchema(functionServiceMethods.ByName("ListQuarantine")),
+		connect.WithHandlerOptions(opts...),
+	)
+	functionServiceControlQuarantineHandler := connect.NewUnaryHandler(
+		FunctionServiceControlQuarantineProcedure,
+		svc.ControlQuarantine,
+		connect.WithSchema(functionServiceMethods.ByName("ControlQuarantine")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/weir.v1.FunctionService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case FunctionServiceSendProcedure:
@@ -205,6 +257,10 @@ func NewFunctionServiceHandler(svc FunctionServiceHandler, opts ...connect.Handl
 			functionServiceListFunctionsHandler.ServeHTTP(w, r)
 		case FunctionServiceGetFunctionProcedure:
 			functionServiceGetFunctionHandler.ServeHTTP(w, r)
+		case FunctionServiceListQuarantineProcedure:
+			functionServiceListQuarantineHandler.ServeHTTP(w, r)
+		case FunctionServiceControlQuarantineProcedure:
+			functionServiceControlQuarantineHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -232,4 +288,12 @@ func (UnimplementedFunctionServiceHandler) ListFunctions(context.Context, *conne
 
 func (UnimplementedFunctionServiceHandler) GetFunction(context.Context, *connect.Request[v1.GetFunctionRequest]) (*connect.Response[v1.GetFunctionResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.FunctionService.GetFunction is not implemented"))
+}
+
+func (UnimplementedFunctionServiceHandler) ListQuarantine(context.Context, *connect.Request[v1.ListQuarantineRequest]) (*connect.Response[v1.ListQuarantineResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.FunctionService.ListQuarantine is not implemented"))
+}
+
+func (UnimplementedFunctionServiceHandler) ControlQuarantine(context.Context, *connect.Request[v1.ControlQuarantineRequest]) (*connect.Response[v1.ControlQuarantineResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.FunctionService.ControlQuarantine is not implemented"))
 }
