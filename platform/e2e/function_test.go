@@ -362,12 +362,40 @@ func TestMessagesInCyclesCountOnceThroughStopsRescalesAndRevisions(t *testing.T)
 		t.Errorf("a type that is not there: %v", err)
 	}
 	batch(2)
+	a.parked(t, true)
 	a.apply(2, "test/left, test/right, test/late")
 	if _, err := a.client.Await(within(t, 60*time.Second), "shop", "to run with the new type", runsAt(4, 2)); err != nil {
 		t.Fatal(err)
 	}
 	batch(2)
 	a.verify()
+	a.parked(t, false)
+}
+
+// parked waits until the status says that messages wait for a type, or no longer,
+// and until a checkpoint shows which.
+func (a *application) parked(t *testing.T, wanted bool) {
+	t.Helper()
+	what := map[bool]string{true: "to have messages that wait for a type", false: "to have none"}[wanted]
+	if _, err := a.client.Await(within(t, 60*time.Second), a.name, what, func(s *weirv1.PipelineStatus) bool {
+		said := false
+		for _, w := range s.GetWarnings() {
+			said = said || strings.HasPrefix(w, "messages to 3 addresses wait for a type") || !wanted && strings.Contains(w, "wait for a type")
+		}
+		return said == wanted && s.Pipeline.State == "running"
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ctx := within(t, 60*time.Second)
+	for {
+		out, err := a.setup.Weir(ctx, strings.NewReader(""), "state", "dump", a.name, "functions.parked", "-o", "json")
+		if err == nil && strings.Contains(out, `["test/late","`) == wanted {
+			return
+		}
+		if pause(ctx, pollEvery) != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
 }
 
 func TestMessagesInCyclesCountOnceThroughKills(t *testing.T) {

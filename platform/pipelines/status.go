@@ -11,6 +11,7 @@ import (
 
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	"github.com/weirstream/weir/platform/logbook"
+	"github.com/weirstream/weir/platform/operator/parked"
 	"github.com/weirstream/weir/platform/operator/sink"
 	"github.com/weirstream/weir/platform/operator/source"
 	"github.com/weirstream/weir/platform/storage/snapshot"
@@ -189,6 +190,9 @@ func (s *Service) numbers(p *catalog.Pipeline, out *weirv1.PipelineStatus) {
 		o.BackpressuredRatio /= float64(o.Tasks)
 		if w, ok := watermarks[o.Operator]; ok {
 			o.Watermark = timestamppb.New(time.UnixMicro(w))
+		}
+		if o.Kind == parked.Kind && o.StateKeys > 0 {
+			out.Warnings = append(out.Warnings, fmt.Sprintf("messages to %d addresses wait for a type that the pipeline does not have; they are delivered when a revision brings it: weir state dump %s %s shows them", o.StateKeys, p.Name, o.Operator))
 		}
 		switch {
 		case o.Kind == source.Kind:
