@@ -59,15 +59,15 @@ func RemoteTypes(g *jobgraph.Graph, o *jobgraph.Operator) []string {
 // IngressID is the operator id of an ingress's source.
 func IngressID(name string) string { return ingressPrefix + name }
 
+// messagesSuffix is the longer one of those of a pipeline's own topics. A name that
+// it does not fit behind is refused: a shortened one could be another's.
+const messagesSuffix = "-messages"
+
 // MessagesTopic is the topic of messages that come to a pipeline's functions through the API.
-func MessagesTopic(pipeline string) string { return ownTopic(pipeline, "-messages") }
+func MessagesTopic(pipeline string) string { return pipeline + messagesSuffix }
 
 // RepliesTopic is the topic of answers to calls that want what is committed.
-func RepliesTopic(pipeline string) string { return ownTopic(pipeline, "-replies") }
-
-func ownTopic(pipeline, suffix string) string {
-	return pipeline[:min(len(pipeline), 63-len(suffix))] + suffix
-}
+func RepliesTopic(pipeline string) string { return pipeline + "-replies" }
 
 // application is a pipeline's stateful functions whose names are resolved.
 type application struct {
@@ -117,6 +117,9 @@ func (l *logical) application() {
 		if n.name == FunctionsStage {
 			l.problem(n.pos, "choose another", "the name %s is that of the pipeline's functions", n.name)
 		}
+	}
+	if most := pipelinefile.MaxNameBytes - len(messagesSuffix); len(l.file.Name.Value) > most {
+		l.problem(l.file.Name.Pos, "choose a shorter one", "the name of a pipeline with functions has at most %d bytes, since its topics are called after it: %q has %d", most, l.file.Name.Value, len(l.file.Name.Value))
 	}
 	modules := f.Modules
 	if len(modules) == 0 && l.file.Module.Value != "" {
