@@ -66,8 +66,16 @@ func (r *reader) renew(b *Backend) error {
 	}
 	var err error
 	r.db, r.epoch = b.db, epoch
-	r.iter, err = b.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tagRow}, UpperBound: []byte{tagRow + 1}})
+	r.iter, err = b.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tagRow}, UpperBound: []byte{tagRow + 1}, UseL6Filters: b.store.filters(b.cold.keys)})
 	return err
+}
+
+// rest closes an iterator that is not used now and does not see what is there.
+func (r *reader) rest(b *Backend) error {
+	if r.epoch == b.epoch.Load() {
+		return nil
+	}
+	return r.close()
 }
 
 func (r *reader) read(b *Backend) {
@@ -150,6 +158,10 @@ func (b *Backend) readMisses() {
 		}
 		b.readers[i].misses, rest = rest[:part], rest[part:]
 	}
+	var errs []error
+	for i := n; i < len(b.readers); i++ {
+		errs = append(errs, b.readers[i].rest(b)) // it would keep files that were merged into others
+	}
 	var beside sync.WaitGroup
 	for i := 1; i < n; i++ {
 		r := &b.readers[i]
@@ -157,7 +169,6 @@ func (b *Backend) readMisses() {
 	}
 	b.readers[0].read(b)
 	beside.Wait()
-	var errs []error
 	for i := range n {
 		errs = append(errs, b.readers[i].err)
 	}

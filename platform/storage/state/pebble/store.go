@@ -49,25 +49,28 @@ const (
 	DefaultMemoryBytes = 256 << 20
 	MinMemoryBytes     = 16 << 20
 	// cacheShare is how much of it holds blocks of files, indexes and filters
-	// above all, since keys that are in use are in the tier.
-	cacheShare = 4
+	// above all, since keys that are in use are in the tier. The blocks are on the
+	// heap, which the collector lets grow to twice of what is live.
+	cacheShare  = 5
+	heapPerByte = 2
 	// MinBackendBytes is the memory of one backend at least, with its share of
 	// blocks. One more than there is memory for is refused.
 	MinBackendBytes = 1 << 20
 	// minTierBytes is what its tier has of that.
-	minTierBytes = MinBackendBytes - MinBackendBytes/cacheShare
+	minTierBytes = MinBackendBytes - heapPerByte*MinBackendBytes/cacheShare
 )
 
 // Store is what the backends of a process share: a folder and its memory.
 type Store struct {
-	dir   string
-	log   *slog.Logger
-	most  int64 // backends
-	tiers int64 // bytes
-	least int64 // bytes of a tier
-	cache *pebble.Cache
-	files *pebble.FileCache
-	open  atomic.Int64
+	dir    string
+	log    *slog.Logger
+	most   int64 // backends
+	tiers  int64 // bytes
+	least  int64 // bytes of a tier
+	blocks int64 // bytes of the cache
+	cache  *pebble.Cache
+	files  *pebble.FileCache
+	open   atomic.Int64
 
 	mu   sync.Mutex
 	next int // number of the next folder
@@ -92,7 +95,7 @@ func OpenStore(o StoreOptions) (*Store, error) {
 	}
 	cacheBytes := o.MemoryBytes / cacheShare
 	return &Store{
-		dir: o.Dir, log: o.Log, most: o.MemoryBytes / MinBackendBytes, tiers: o.MemoryBytes - cacheBytes, least: minTierBytes,
+		dir: o.Dir, log: o.Log, most: o.MemoryBytes / MinBackendBytes, tiers: o.MemoryBytes - heapPerByte*cacheBytes, blocks: cacheBytes, least: minTierBytes,
 		cache: pebble.NewCache(cacheBytes), files: pebble.NewFileCache(fileCacheShards, maxOpenFiles),
 	}, nil
 }
@@ -119,6 +122,13 @@ func (s *Store) folder() (string, error) {
 // share is the memory of one tier.
 func (s *Store) share() int64 {
 	return max(s.least, s.tiers/max(1, s.open.Load()))
+}
+
+// filters says whether the cache has room for the filters of the lowest level
+// of a backend with so many keys. They save reading a block for a key that is
+// nowhere; without room for them a filter would be read instead, which is larger.
+func (s *Store) filters(keys int) bool {
+	return int64(keys)*bloomBits/8 <= s.blocks/2/max(1, s.open.Load())
 }
 
 // Close comes after all backends are closed.
