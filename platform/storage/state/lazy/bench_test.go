@@ -15,6 +15,7 @@ import (
 	"github.com/weirstream/weir/platform/storage/blob/fileblob"
 	"github.com/weirstream/weir/platform/storage/snapshot"
 	"github.com/weirstream/weir/platform/storage/state"
+	"github.com/weirstream/weir/platform/storage/state/pebble"
 )
 
 // many is n keys of 16 bytes with values of 100 that do not compress, made as
@@ -84,11 +85,17 @@ func BenchmarkRestart(b *testing.B) {
 		batch.Offsets = append(batch.Offsets, int32(len(batch.Bytes)))
 		hashes = append(hashes, xxhash.Sum64(key))
 	}
+	for name, in := range map[string]inner{"arena": inArena, "disk": onDisk(b, pebble.DefaultMemoryBytes)} {
+		b.Run(name, func(b *testing.B) { restart(b, in, store, m, batch, hashes, keys) })
+	}
+}
+
+func restart(b *testing.B, in inner, store *fileblob.Store, m *snapshot.Manifest, batch state.Keys, hashes []uint64, keys int) {
 	opts := state.Options{Descriptors: worldStates}
 	var opening, first, whole, eager []time.Duration
 	for b.Loop() {
 		begin := time.Now()
-		l, err := Open(b.Context(), inArena(b, opts), Options{Store: store, Manifest: m, Operator: "op", Groups: snapshot.AllGroups(), Log: slog.New(slog.DiscardHandler)})
+		l, err := Open(b.Context(), in(b, opts), Options{Store: store, Manifest: m, Operator: "op", Groups: snapshot.AllGroups(), Log: slog.New(slog.DiscardHandler)})
 		must(b, err)
 		opening = append(opening, time.Since(begin))
 		l.Resolve(batch, hashes, nil)
@@ -101,7 +108,7 @@ func BenchmarkRestart(b *testing.B) {
 			b.Fatalf("%d keys", n)
 		}
 		must(b, l.Close())
-		inner := inArena(b, opts)
+		inner := in(b, opts)
 		begin = time.Now()
 		must(b, snapshot.Restore(b.Context(), store, m, "op", snapshot.AllGroups(), inner))
 		eager = append(eager, time.Since(begin))

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/weirstream/weir/platform/storage/snapshot"
 	"github.com/weirstream/weir/platform/storage/state"
 	"github.com/weirstream/weir/platform/storage/state/arena"
+	"github.com/weirstream/weir/platform/storage/state/pebble"
 	"github.com/weirstream/weir/platform/storage/state/statetest"
 )
 
@@ -24,7 +26,7 @@ import (
 // files, a segment for each time that the order begins anew, and restores
 // lazily from them at the first use.
 type restored struct {
-	state.Backend // the arena that is loaded at once; then the lazy one
+	state.Backend // the backend that is loaded at once; then the lazy one
 	t             *testing.T
 	opts          state.Options
 	segments      [][]state.Entry
@@ -143,20 +145,41 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func inArena(t testing.TB, opts state.Options) *arena.Backend {
-	inner, err := arena.Open(opts)
+// inner opens the backend behind.
+type inner func(t testing.TB, opts state.Options) state.LateLoader
+
+func inArena(t testing.TB, opts state.Options) state.LateLoader {
+	b, err := arena.Open(opts)
 	must(t, err)
-	return inner
+	return b
+}
+
+// onDisk opens backends that have as little memory as can be. They close with the test.
+func onDisk(t testing.TB, memory int64) inner {
+	s, err := pebble.OpenStore(pebble.StoreOptions{Dir: filepath.Join(t.TempDir(), "state"), MemoryBytes: memory})
+	must(t, err)
+	t.Cleanup(func() { must(t, s.Close()) })
+	return func(t testing.TB, opts state.Options) state.LateLoader {
+		b, err := s.Open(opts)
+		must(t, err)
+		t.Cleanup(func() { must(t, b.Close()) })
+		return b
+	}
 }
 
 // opened restores operator op, all of it unless o says another range.
 func opened(t testing.TB, opts state.Options, o Options, pieces int) *Backend {
 	t.Helper()
+	return openedIn(t, inArena, opts, o, pieces)
+}
+
+func openedIn(t testing.TB, in inner, opts state.Options, o Options, pieces int) *Backend {
+	t.Helper()
 	o.Operator, o.States, o.Log = "op", opts.Descriptors, slog.New(slog.DiscardHandler)
 	if o.Groups == (snapshot.Groups{}) {
 		o.Groups = snapshot.AllGroups()
 	}
-	b, err := open(context.Background(), inArena(t, opts), o, pieces)
+	b, err := open(context.Background(), in(t, opts), o, pieces)
 	must(t, err)
 	return b
 }

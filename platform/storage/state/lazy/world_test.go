@@ -16,6 +16,7 @@ import (
 	"github.com/weirstream/weir/platform/storage/blob/memblob"
 	"github.com/weirstream/weir/platform/storage/snapshot"
 	"github.com/weirstream/weir/platform/storage/state"
+	"github.com/weirstream/weir/platform/storage/state/pebble"
 )
 
 // world is a pipeline that is restarted in the middle of loading, again and
@@ -23,6 +24,7 @@ import (
 // newest checkpoint's are swept. The model is two maps.
 type world struct {
 	t       *testing.T
+	in      inner
 	r       *rand.Rand
 	noise   *rand.ChaCha8
 	store   *memblob.Store
@@ -69,9 +71,9 @@ func (w *world) restart() {
 	for i := range n {
 		task := &worldTask{groups: snapshot.Groups{First: uint16(i * 256 / n), Last: uint16((i+1)*256/n - 1)}}
 		if w.committed == nil {
-			task.Backend = inArena(w.t, state.Options{Descriptors: worldStates})
+			task.Backend = w.in(w.t, state.Options{Descriptors: worldStates})
 		} else {
-			task.Backend = opened(w.t, state.Options{Descriptors: worldStates}, Options{Store: w.store, Manifest: w.committed, Groups: task.groups,
+			task.Backend = openedIn(w.t, w.in, state.Options{Descriptors: worldStates}, Options{Store: w.store, Manifest: w.committed, Groups: task.groups,
 				Newest: func(context.Context) (*snapshot.Manifest, error) {
 					w.reopened.Add(1)
 					return w.committed, nil
@@ -245,53 +247,55 @@ func (w *world) check() {
 }
 
 func TestRestartsInTheMiddleOfLoadingLoseNothingAndBringNothingBack(t *testing.T) {
-	for range 3 {
+	for name, in := range map[string]inner{"arena": inArena, "arena again": inArena, "disk": onDisk(t, pebble.MinMemoryBytes)} {
 		seed := rand.Uint64()
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			w := &world{t: t, r: rand.New(rand.NewPCG(seed, 9)), noise: rand.NewChaCha8([32]byte{}), store: memblob.New(memblob.Options{}), counts: map[string]int{},
-				barrier: model{map[string]string{}, map[string]int64{}}}
-			w.restart()
-			for range 4 * worldKeys {
+		t.Run(fmt.Sprint(name, " seed ", seed), func(t *testing.T) { restarts(t, in, seed) })
+	}
+}
+
+func restarts(t *testing.T, in inner, seed uint64) {
+	w := &world{t: t, in: in, r: rand.New(rand.NewPCG(seed, 9)), noise: rand.NewChaCha8([32]byte{}), store: memblob.New(memblob.Options{}), counts: map[string]int{},
+		barrier: model{map[string]string{}, map[string]int64{}}}
+	w.restart()
+	for range 4 * worldKeys {
+		w.write()
+	}
+	w.checkpoint()
+	for range 300 {
+		switch p := w.r.IntN(100); {
+		case p < 50:
+			for range w.r.IntN(20) {
 				w.write()
 			}
+		case p < 60:
+			w.steps()
+		case p < 75:
 			w.checkpoint()
-			for range 300 {
-				switch p := w.r.IntN(100); {
-				case p < 50:
-					for range w.r.IntN(20) {
-						w.write()
-					}
-				case p < 60:
-					w.steps()
-				case p < 75:
-					w.checkpoint()
-				case p < 80:
-					w.merge()
-				case p < 85:
-					w.merge()
-					w.checkpoint()
-					w.sweep()
-				case p < 90:
-					w.fire()
-				case p < 98:
-					w.restart()
-				default:
-					w.check()
-				}
-			}
-			w.check()
+		case p < 80:
+			w.merge()
+		case p < 85:
+			w.merge()
+			w.checkpoint()
+			w.sweep()
+		case p < 90:
+			w.fire()
+		case p < 98:
 			w.restart()
+		default:
 			w.check()
-			for _, task := range w.tasks {
-				must(t, task.Close())
-			}
-			w.counts["reopened"] = int(w.reopened.Load())
-			t.Log(w.counts)
-			for _, what := range []string{"killed while loading", "merges", "swept", "commits"} {
-				if w.counts[what] == 0 {
-					t.Errorf("none %s", what)
-				}
-			}
-		})
+		}
+	}
+	w.check()
+	w.restart()
+	w.check()
+	for _, task := range w.tasks {
+		must(t, task.Close())
+	}
+	w.counts["reopened"] = int(w.reopened.Load())
+	t.Log(w.counts)
+	for _, what := range []string{"killed while loading", "merges", "swept", "commits"} {
+		if w.counts[what] == 0 {
+			t.Errorf("none %s", what)
+		}
 	}
 }
