@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
+	"iter"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -107,9 +109,7 @@ func watchFreeze(ctx context.Context, url string) []float64 {
 		if err != nil {
 			continue
 		}
-		lines := bufio.NewScanner(resp.Body)
-		for lines.Scan() {
-			line := lines.Text()
+		for line := range linesOf(resp.Body) {
 			if !strings.HasPrefix(line, "weir_checkpoint_freeze_seconds{") {
 				continue
 			}
@@ -120,5 +120,13 @@ func watchFreeze(ctx context.Context, url string) []float64 {
 			}
 		}
 		resp.Body.Close()
+	}
+}
+
+// linesOf yields the lines of an answer.
+func linesOf(body io.Reader) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for lines := bufio.NewScanner(body); lines.Scan() && yield(lines.Text()); {
+		}
 	}
 }

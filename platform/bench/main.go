@@ -32,6 +32,7 @@ var scenarios = []scenario{
 	{"exchange", "records to another process, against a task of this one and a bare connection", runExchange},
 	{"latency", "20,000 records a second, from publishing to reading", runLatency},
 	{"checkpoint", "a million keys, a tenth of them dirty every second", runCheckpoint},
+	{"disk", "state that outgrows memory: updates, memory, restart, on disk and in memory", runDisk},
 	{"rescale", "2 to 5 to 3 tasks at 200,000 records a second: how long nothing comes out", runRescale},
 	{"workers", "the same tasks in one worker process and in two", runWorkers},
 	{"failover", "workers and leading controllers that are killed", runFailover},
@@ -43,6 +44,7 @@ var scenarios = []scenario{
 type config struct {
 	records int
 	rounds  int
+	keys    int // of the scenario disk
 	// operator is the one that flows run; empty: each.
 	operator string
 	profile  string
@@ -53,7 +55,8 @@ func main() {
 	only := flag.String("only", "", "comma-separated scenarios; empty: all")
 	flag.IntVar(&c.records, "records", 8_000_000, "records of a flow")
 	flag.IntVar(&c.rounds, "rounds", 3, "rounds, of which the median counts")
-	flag.StringVar(&c.operator, "operator", "", "native, c or go; empty: each")
+	flag.IntVar(&c.keys, "keys", 10_000_000, "keys of the scenario disk")
+	flag.StringVar(&c.operator, "operator", "", "native, c or go, in the scenario disk disk or memory; empty: each")
 	flag.StringVar(&c.profile, "profile", "", "write a CPU profile of the flows to this file")
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: bench [flags]\n\nscenarios:")

@@ -45,7 +45,7 @@ func runProcess(ctx context.Context, _ *config) error {
 		if err != nil {
 			return err
 		}
-		p, took, err := startProcess(ctx, dir)
+		p, took, err := startProcess(ctx, dir, nil)
 		if err != nil {
 			return errors.Join(err, os.RemoveAll(dir))
 		}
@@ -64,9 +64,11 @@ func runProcess(ctx context.Context, _ *config) error {
 
 func killed(err error) bool { return strings.Contains(err.Error(), "signal: killed") }
 
-func startProcess(ctx context.Context, dir string) (*exec.Cmd, time.Duration, error) {
+// startProcess starts a server with some environment and flags more.
+func startProcess(ctx context.Context, dir string, env []string, flags ...string) (*exec.Cmd, time.Duration, error) {
 	begin := time.Now()
-	p := exec.CommandContext(ctx, weirBinary, "server", "--data-dir", dir, "--listen", httpAddress, "--nats-listen", natsAddress, "--log-level", "error")
+	p := exec.CommandContext(ctx, weirBinary, append([]string{"server", "--data-dir", dir, "--listen", httpAddress, "--nats-listen", natsAddress, "--log-level", "error"}, flags...)...)
+	p.Env = append(os.Environ(), env...)
 	p.Stderr = os.Stderr
 	if err := p.Start(); err != nil {
 		return nil, 0, err
@@ -107,7 +109,7 @@ func restart(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	p, _, err := startProcess(ctx, dir)
+	p, _, err := startProcess(ctx, dir, nil)
 	if err != nil {
 		return err
 	}
@@ -163,13 +165,13 @@ sinks:
 			return err
 		}
 		begin := time.Now()
-		if p, _, err = startProcess(ctx, dir); err != nil {
+		if p, _, err = startProcess(ctx, dir, nil); err != nil {
 			return err
 		}
 		if r.conn, err = nats.Connect("nats://" + natsAddress); err != nil {
 			return err
 		}
-		if err := newOutput(ctx, r, out, last.Msg.LastSequence); err != nil {
+		if err := newOutput(ctx, r, out, "key:int64,count:int64,sum:int64", last.Msg.LastSequence); err != nil {
 			return err
 		}
 		took = append(took, time.Since(begin).Seconds())
@@ -184,11 +186,11 @@ sinks:
 }
 
 // newOutput waits for a record behind a sequence.
-func newOutput(ctx context.Context, r *rig, topic jetstream.Topic, after uint64) error {
+func newOutput(ctx context.Context, r *rig, topic jetstream.Topic, columns string, after uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, processLimit)
 	defer cancel()
 	src, err := jetstream.NewSource(r.conn, jetstream.SourceConfig{
-		Topic: topic, Schema: schema.MustParse("key:int64,count:int64,sum:int64"), Start: jetstream.Start{Kind: jetstream.AtSequence, Sequence: after + 1},
+		Topic: topic, Schema: schema.MustParse(columns), Start: jetstream.Start{Kind: jetstream.AtSequence, Sequence: after + 1},
 	})
 	if err != nil {
 		return err
