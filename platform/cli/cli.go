@@ -143,7 +143,7 @@ Client commands find the server by --server, else by WEIR_SERVER, else at
 		commands []*cobra.Command
 	}{
 		{groupRun, []*cobra.Command{a.serverCommand(), a.workerCommand(), a.devCommand(), a.runCommand(), a.testCommand(), a.initCommand()}},
-		{groupManage, []*cobra.Command{a.topicCommand(), a.moduleCommand(), a.pipelineCommand(), a.checkpointCommand(), a.savepointCommand(), a.stateCommand(), a.functionCommand(), a.deadLetterCommand(), a.namespaceCommand(), a.tokenCommand(), a.secretCommand(), a.controllerCommand()}},
+		{groupManage, []*cobra.Command{a.topicCommand(), a.moduleCommand(), a.pipelineCommand(), a.checkpointCommand(), a.savepointCommand(), a.stateCommand(), a.functionCommand(), a.statefunCommand(), a.deadLetterCommand(), a.namespaceCommand(), a.tokenCommand(), a.secretCommand(), a.controllerCommand()}},
 		{groupLook, []*cobra.Command{a.auditCommand(), a.doctorCommand(), a.versionCommand()}},
 	} {
 		for _, c := range group.commands {

@@ -53,6 +53,13 @@ func (h *functionHandler) ControlQuarantine(ctx context.Context, r *connect.Requ
 	return unary(ctx, r, h.gateway.Control)
 }
 
+// vendorType takes the type name out of application/vnd.NAMESPACE/NAME.
+func vendorType(content string) (string, bool) {
+	content, _, _ = strings.Cut(content, ";")
+	kind, ok := strings.CutPrefix(strings.TrimSpace(content), "application/vnd.")
+	return kind, ok && strings.Contains(kind, "/")
+}
+
 // Headers of messages over plain HTTP.
 const (
 	headerTypename = "Weir-Typename"
@@ -123,6 +130,11 @@ func messageOf(w http.ResponseWriter, r *http.Request, kind string) (*weirv1.Fun
 		switch content, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.ToLower(strings.TrimSpace(content)) {
 		case jsonContent:
 			m.Typename = functions.JSONTypename
+		default:
+			// application/vnd.NAMESPACE/NAME is how StateFun's playground names a type.
+			if kind, ok := vendorType(r.Header.Get("Content-Type")); ok {
+				m.Typename = kind
+			}
 		case "", "application/x-www-form-urlencoded":
 			if json.Valid(body) {
 				m.Typename = functions.JSONTypename

@@ -128,8 +128,13 @@ func (o *Operator) check(a *address) error {
 		}
 	}
 	for i := range o.reply.Egresses {
-		if arg := &o.reply.Egresses[i].Argument; string(arg.Typename) == wire.KafkaRecordTypename {
+		switch arg := &o.reply.Egresses[i].Argument; string(arg.Typename) {
+		case wire.KafkaRecordTypename:
 			if _, err := wire.ReadKafkaRecord(arg.Value); err != nil {
+				return err
+			}
+		case wire.PlaygroundTypename:
+			if _, err := wire.ReadPlaygroundRecord(arg.Value); err != nil {
 				return err
 			}
 		}
@@ -235,13 +240,17 @@ func (o *Operator) send(a *address, s *wire.Send) {
 // give hands a message to an egress. A record of StateFun's Kafka egress is taken
 // apart: its key and value go, and the topic is what the egress leads to.
 func (o *Operator) give(a *address, e *wire.Egress) {
-	key, value := []byte(nil), e.Argument.Value
-	if string(e.Argument.Typename) == wire.KafkaRecordTypename {
+	key, value, name := []byte(nil), e.Argument.Value, e.Type
+	switch string(e.Argument.Typename) {
+	case wire.KafkaRecordTypename:
 		k, _ := wire.ReadKafkaRecord(e.Argument.Value) // checked before
 		key, value = k.Key, k.Value
+	case wire.PlaygroundTypename:
+		k, _ := wire.ReadPlaygroundRecord(e.Argument.Value) // likewise
+		name, value = []byte(k.Topic), []byte(k.Payload)
 	}
 	b := o.egress
-	o.scratch = append(append(append(o.scratch[:0], e.Namespace...), '/'), e.Type...)
+	o.scratch = append(append(append(o.scratch[:0], e.Namespace...), '/'), name...)
 	b.Column(functions.EgressName).AppendBytes(o.scratch)
 	b.Column(functions.EgressTypename).AppendBytes(e.Argument.Typename)
 	if key == nil {

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -29,6 +31,27 @@ func ReadKafkaRecord(b []byte) (r KafkaRecord, err error) {
 	})
 	if err != nil {
 		err = fmt.Errorf("%w: a Kafka record: %w", ErrReply, err)
+	}
+	return r, err
+}
+
+// PlaygroundTypename is the type name of a record for the egress of StateFun's
+// playground.
+const PlaygroundTypename = "io.statefun.playground/EgressRecord"
+
+// PlaygroundRecord is such a record: it names its topic itself.
+type PlaygroundRecord struct {
+	Topic   string `json:"topic"`
+	Payload string `json:"payload"`
+}
+
+// ReadPlaygroundRecord reads one.
+func ReadPlaygroundRecord(b []byte) (r PlaygroundRecord, err error) {
+	if err = json.Unmarshal(b, &r); err == nil && r.Topic == "" {
+		err = errors.New("it has no topic")
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: a playground record: %w", ErrReply, err)
 	}
 	return r, err
 }
