@@ -24,7 +24,7 @@ import (
 )
 
 // clusterOf starts a log, controllers and workers as processes, and a rig that speaks to them.
-func clusterOf(ctx context.Context, controllers, workers, slots int) (*rig, *e2e.Cluster, error) {
+func clusterOf(ctx context.Context, controllers, workers, slots int, workerArgs ...string) (*rig, *e2e.Cluster, error) {
 	dir, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {
 		return nil, nil, err
@@ -33,7 +33,7 @@ func clusterOf(ctx context.Context, controllers, workers, slots int) (*rig, *e2e
 	if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "./platform/cmd/weir").CombinedOutput(); err != nil {
 		return nil, nil, fmt.Errorf("build weir: %w: %s", err, out)
 	}
-	c, err := e2e.NewCluster(e2e.ClusterSetup{Binary: binary, Dir: dir, Controllers: controllers, Workers: workers, Slots: slots, BlobDir: filepath.Join(dir, "blobs")})
+	c, err := e2e.NewCluster(e2e.ClusterSetup{Binary: binary, Dir: dir, Controllers: controllers, Workers: workers, Slots: slots, BlobDir: filepath.Join(dir, "blobs"), WorkerArgs: workerArgs})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,19 +14,19 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"github.com/nats-io/nats.go"
 
 	"github.com/weirstream/weir/abi/frame"
 	"github.com/weirstream/weir/abi/schema"
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
-	"github.com/weirstream/weir/platform/api/weir/v1/weirv1connect"
 	"github.com/weirstream/weir/platform/connector/jetstream"
+	"github.com/weirstream/weir/platform/e2e"
 )
 
 const (
 	diskSchema = "key:int64,value:int64"
-	diskRows   = 4096 // of a frame: 64 KiB
-	diskHot    = 100  // one key in so many has nine of ten accesses
+	diskRows   = 4096             // of a frame: 64 KiB
+	diskHot    = 100              // one key in so many has nine of ten accesses
+	diskQuiet  = 15 * time.Second // longer than from one checkpoint to the next
 	// memory of the process: what state on disk may take, and where the collector
 	// is to hold the rest.
 	diskStateMiB = 160
@@ -54,10 +53,10 @@ sinks:
   out: {topic: out, input: short, format: columns, key: key, guarantee: at_least_once}
 `
 
-// diskRig is a server process that is watched from outside.
+// diskRig is a cluster of one worker, which is watched from outside.
 type diskRig struct {
 	*rig
-	process *exec.Cmd
+	worker  *e2e.Member
 	in, out jetstream.Topic
 	keys    int
 	fed     uint64 // records
@@ -65,8 +64,8 @@ type diskRig struct {
 }
 
 // runDisk measures state that outgrows memory: updates a second and the memory of
-// a server process that keeps it on disk, against one that keeps it in memory; and
-// the restart after SIGKILL.
+// a worker that keeps it on disk, against one that keeps it in memory; and its
+// restart after SIGKILL. Log and controller are other processes.
 func runDisk(ctx context.Context, c *config) error {
 	for _, backend := range []string{"disk", "memory"} {
 		if c.operator != "" && c.operator != backend {
@@ -84,7 +83,7 @@ func diskRun(ctx context.Context, c *config, backend string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, r.end()) }()
+	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.apply(ctx, fmt.Sprintf(diskPipeline, backend)); err != nil {
 		return err
 	}
@@ -128,13 +127,13 @@ func (r *diskRig) phase(ctx context.Context, backend, what string, records int, 
 	var misses, hits float64
 	r.most = 0
 	err := r.until(ctx, "disk", func(s *weirv1.PipelineStatus) bool {
-		r.most = max(r.most, resident(r.process.Process.Pid))
+		r.most = max(r.most, resident(r.worker.PID()))
 		n := taken(s, "sums") - min(before, taken(s, "sums"))
 		if cp := s.LastCheckpoint; cp != nil {
 			checkpoints[cp.Id] = float64(cp.DurationMs) / 1000
 		}
 		if from.IsZero() && n >= total/10 {
-			from, first, fromCPU = time.Now(), n, processCPU(r.process.Process.Pid)
+			from, first, fromCPU = time.Now(), n, processCPU(r.worker.PID())
 			clear(checkpoints)
 			misses, hits = r.metric("weir_operator_state_misses_total"), r.metric("weir_operator_state_hits_total")
 		}
@@ -142,7 +141,7 @@ func (r *diskRig) phase(ctx context.Context, backend, what string, records int, 
 			return false
 		}
 		if to.IsZero() {
-			to, last, toCPU = time.Now(), n, processCPU(r.process.Process.Pid)
+			to, last, toCPU = time.Now(), n, processCPU(r.worker.PID())
 		}
 		return n >= total
 	})
@@ -155,6 +154,9 @@ func (r *diskRig) phase(ctx context.Context, backend, what string, records int, 
 		took = append(took, t)
 	}
 	slices.Sort(took)
+	if last == first {
+		return fmt.Errorf("%s: %d records were gone between two looks; take more by -records", what, records)
+	}
 	n := float64(last - first)
 	fmt.Printf("%-7s %-14s %8.0f updates/s, %5.2f us of CPU each; %.0f %% of keys looked for on disk; at most %d MiB resident, %.0f MiB on disk; %d checkpoints, the longest %.1f s\n", backend, what,
 		n/to.Sub(from).Seconds(), (toCPU-fromCPU).Seconds()*1e6/n, 100*misses/max(1, misses+hits), r.most>>20, r.metric("weir_operator_state_disk_bytes")/(1<<20), len(took), quantile(took, 1))
@@ -164,11 +166,15 @@ func (r *diskRig) phase(ctx context.Context, backend, what string, records int, 
 // restarts kills the process and measures from the start of the next one to the
 // first new output, and how long until all state is there.
 func (r *diskRig) restarts(ctx context.Context, c *config, backend string) error {
-	// The last checkpoint holds everything that was fed.
-	fed := time.Now()
+	// While nothing moves no checkpoint is taken: when none has come for longer than
+	// their interval, the last one holds everything that was fed.
+	var last uint64
+	since := time.Now()
 	if err := r.until(ctx, "disk", func(s *weirv1.PipelineStatus) bool {
-		cp := s.LastCheckpoint
-		return s.LagRecords == 0 && cp != nil && cp.Committed.AsTime().After(fed) || time.Since(fed) > 30*time.Second
+		if id := s.LastCheckpoint.GetId(); id != last || s.LagRecords > 0 {
+			last, since = id, time.Now()
+		}
+		return time.Since(since) > diskQuiet
 	}); err != nil {
 		return err
 	}
@@ -180,85 +186,56 @@ func (r *diskRig) restarts(ctx context.Context, c *config, backend string) error
 		if err != nil {
 			return err
 		}
-		r.conn.Close()
-		if err := errors.Join(r.process.Process.Kill(), r.process.Wait()); err != nil && !killed(err) {
-			return err
-		}
+		r.worker.Kill()
 		begin := time.Now()
-		if err := r.start(ctx); err != nil {
+		if err := r.worker.Start(ctx); err != nil {
 			return err
 		}
 		// Everything fed before is in the checkpoint: what comes out is of these.
-		if err := r.feed(ctx, diskRows, func(rng *rand.Rand, _ int) int64 { return rng.Int64N(int64(r.keys)) }); err != nil {
+		if err := r.feed(ctx, frameRows, func(rng *rand.Rand, _ int) int64 { return rng.Int64N(int64(r.keys)) }); err != nil {
 			return err
 		}
 		if err := newOutput(ctx, r.rig, r.out, "key:int64,a:int64", last.Msg.LastSequence); err != nil {
 			return err
 		}
 		took = append(took, time.Since(begin).Seconds())
-		memory = append(memory, resident(r.process.Process.Pid)>>20)
+		memory = append(memory, resident(r.worker.PID())>>20)
 		r.most = 0
 		if err := r.until(ctx, "disk", func(s *weirv1.PipelineStatus) bool {
-			r.most = max(r.most, resident(r.process.Process.Pid))
+			r.most = max(r.most, resident(r.worker.PID()))
 			left := uint64(0)
 			for _, o := range s.Operators {
 				left += o.StateLeftBytes
 			}
 			total = max(total, s.LastCheckpoint.GetTotalBytes())
-			return left == 0 && s.Pipeline.State == "running" && taken(s, "sums") == diskRows && s.LastCheckpoint.GetCommitted().AsTime().After(begin)
+			return left == 0 && s.Pipeline.State == "running" && taken(s, "sums") >= frameRows && s.LastCheckpoint.GetCommitted().AsTime().After(begin)
 		}); err != nil {
 			return err
 		}
 		fmt.Printf("  %.2f s to the first output, %d MiB resident then; all state was there after %.0f s, at most %d MiB resident\n", took[len(took)-1], memory[len(memory)-1], time.Since(begin).Seconds(), r.most>>20)
 	}
-	fmt.Printf("%-7s restart with %d keys, %d MiB of files: %.2f s from process start to the first new output after SIGKILL (median of %d)\n", backend, r.keys, total>>20, median(took), len(took))
+	fmt.Printf("%-7s restart with %d keys, %d MiB of files: %.2f s from the start of the worker to the first new output after SIGKILL (median of %d)\n", backend, r.keys, total>>20, median(took), len(took))
 	return nil
 }
 
 func newDiskRig(ctx context.Context, keys int) (*diskRig, error) {
-	dir, err := os.MkdirTemp("", "weir-bench-")
+	base, c, err := clusterOf(ctx, 1, 1, 2, "--state-memory", strconv.Itoa(diskStateMiB))
 	if err != nil {
 		return nil, err
 	}
-	base := "http://" + httpAddress
-	r := &diskRig{keys: keys, rig: &rig{
-		dir:       dir,
-		topics:    weirv1connect.NewTopicServiceClient(http.DefaultClient, base),
-		modules:   weirv1connect.NewModuleServiceClient(http.DefaultClient, base),
-		pipelines: weirv1connect.NewPipelineServiceClient(http.DefaultClient, base),
-	}}
-	if err := r.start(ctx); err != nil {
-		return nil, errors.Join(err, r.end())
+	r := &diskRig{rig: base, worker: c.Workers[0], keys: keys}
+	r.worker.Kill()
+	r.worker.Env = append(r.worker.Env, diskGoMemory)
+	if err = r.worker.Start(ctx); err == nil {
+		r.in, err = r.topic(ctx, "in", weirv1.Layout_LAYOUT_FRAMES)
 	}
-	if r.in, err = r.topic(ctx, "in", weirv1.Layout_LAYOUT_FRAMES); err == nil {
+	if err == nil {
 		r.out, err = r.topic(ctx, "out", weirv1.Layout_LAYOUT_FRAMES)
 	}
 	if err != nil {
-		return nil, errors.Join(err, r.end())
+		return nil, errors.Join(err, r.close())
 	}
 	return r, nil
-}
-
-func (r *diskRig) start(ctx context.Context) (err error) {
-	r.process, _, err = startProcess(ctx, r.dir, []string{diskGoMemory}, "--state-memory", strconv.Itoa(diskStateMiB))
-	if err != nil {
-		return err
-	}
-	r.conn, err = nats.Connect("nats://" + natsAddress)
-	return err
-}
-
-func (r *diskRig) end() error {
-	if r.conn != nil {
-		r.conn.Close()
-	}
-	var err error
-	if r.process != nil {
-		if err = errors.Join(r.process.Process.Kill(), r.process.Wait()); err != nil && killed(err) {
-			err = nil
-		}
-	}
-	return errors.Join(err, os.RemoveAll(r.dir))
 }
 
 // feed publishes records in frames of two columns.
@@ -292,7 +269,7 @@ func (r *diskRig) feed(ctx context.Context, records int, key func(*rand.Rand, in
 
 // metric is the sum of a metric over all tasks.
 func (r *diskRig) metric(name string) (sum float64) {
-	resp, err := http.Get("http://" + httpAddress + "/metrics")
+	resp, err := http.Get("http://" + r.worker.Flag("--listen") + "/metrics")
 	if err != nil {
 		return 0
 	}

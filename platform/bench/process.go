@@ -45,7 +45,7 @@ func runProcess(ctx context.Context, _ *config) error {
 		if err != nil {
 			return err
 		}
-		p, took, err := startProcess(ctx, dir, nil)
+		p, took, err := startProcess(ctx, dir)
 		if err != nil {
 			return errors.Join(err, os.RemoveAll(dir))
 		}
@@ -64,11 +64,9 @@ func runProcess(ctx context.Context, _ *config) error {
 
 func killed(err error) bool { return strings.Contains(err.Error(), "signal: killed") }
 
-// startProcess starts a server with some environment and flags more.
-func startProcess(ctx context.Context, dir string, env []string, flags ...string) (*exec.Cmd, time.Duration, error) {
+func startProcess(ctx context.Context, dir string) (*exec.Cmd, time.Duration, error) {
 	begin := time.Now()
-	p := exec.CommandContext(ctx, weirBinary, append([]string{"server", "--data-dir", dir, "--listen", httpAddress, "--nats-listen", natsAddress, "--log-level", "error"}, flags...)...)
-	p.Env = append(os.Environ(), env...)
+	p := exec.CommandContext(ctx, weirBinary, "server", "--data-dir", dir, "--listen", httpAddress, "--nats-listen", natsAddress, "--log-level", "error")
 	p.Stderr = os.Stderr
 	if err := p.Start(); err != nil {
 		return nil, 0, err
@@ -109,7 +107,7 @@ func restart(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	p, _, err := startProcess(ctx, dir, nil)
+	p, _, err := startProcess(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -165,7 +163,7 @@ sinks:
 			return err
 		}
 		begin := time.Now()
-		if p, _, err = startProcess(ctx, dir, nil); err != nil {
+		if p, _, err = startProcess(ctx, dir); err != nil {
 			return err
 		}
 		if r.conn, err = nats.Connect("nats://" + natsAddress); err != nil {

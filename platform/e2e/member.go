@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -51,6 +52,22 @@ func (m *Member) Up() bool {
 	default:
 		return true
 	}
+}
+
+// PID is its process; 0 if there is none.
+func (m *Member) PID() int {
+	if m.process == nil {
+		return 0
+	}
+	return m.process.PID()
+}
+
+// Flag is the value of one of its flags; empty if it has no such flag.
+func (m *Member) Flag(name string) string {
+	if i := slices.Index(m.Args, name); i >= 0 && i+1 < len(m.Args) {
+		return m.Args[i+1]
+	}
+	return ""
 }
 
 // Kill ends it as kill -9 does.

@@ -81,6 +81,9 @@ type Process struct {
 	err     error         // how it ended; read after ended
 }
 
+// PID is the number of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Start starts a server and waits until it is ready. Env are more variables of
 // its environment. With ErrDied the process is returned too.
 func (s Setup) Start(ctx context.Context, env ...string) (*Process, error) {

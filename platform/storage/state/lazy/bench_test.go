@@ -2,11 +2,15 @@ package lazy
 
 import (
 	"cmp"
+	"flag"
 	"fmt"
 	"iter"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"runtime/debug"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,12 +56,18 @@ func (m many) Entries() iter.Seq[state.Entry] {
 	}
 }
 
+var (
+	restartKeys = flag.Int("restart.keys", 2_000_000, "keys of BenchmarkRestart; docs/benchmarks.md has 35 million on disk")
+	restartOnly = flag.String("restart.only", "", "arena or disk; empty: both")
+	restartMiB  = flag.Int64("restart.memory", pebble.DefaultMemoryBytes>>20, "MiB of memory for state on disk")
+)
+
 // BenchmarkRestart is a restart with a base segment and three of a tenth: how
 // long until the first batch of 1024 keys, taken at random, has its state, until
 // all is loaded with nothing else to do, and for comparison a restore that loads
 // everything first.
 func BenchmarkRestart(b *testing.B) {
-	const keys = 2_000_000
+	keys := *restartKeys
 	store, err := fileblob.Open(b.TempDir(), fileblob.Options{})
 	must(b, err)
 	defer store.Close()
@@ -77,6 +87,8 @@ func BenchmarkRestart(b *testing.B) {
 		m, err = snapshot.BuildManifest(m, snapshot.Meta{Pipeline: "p", Checkpoint: uint64(i + 1)}, []*snapshot.Part{p})
 		must(b, err)
 	}
+	all = nil
+	debug.FreeOSMemory()
 	batch := state.Keys{Offsets: []int32{0}}
 	var hashes []uint64
 	for range 1024 {
@@ -85,7 +97,10 @@ func BenchmarkRestart(b *testing.B) {
 		batch.Offsets = append(batch.Offsets, int32(len(batch.Bytes)))
 		hashes = append(hashes, xxhash.Sum64(key))
 	}
-	for name, in := range map[string]inner{"arena": inArena, "disk": onDisk(b, pebble.DefaultMemoryBytes)} {
+	for name, in := range map[string]inner{"arena": inArena, "disk": onDisk(b, *restartMiB<<20)} {
+		if *restartOnly != "" && *restartOnly != name {
+			continue
+		}
 		b.Run(name, func(b *testing.B) { restart(b, in, store, m, batch, hashes, keys) })
 	}
 }
@@ -93,6 +108,7 @@ func BenchmarkRestart(b *testing.B) {
 func restart(b *testing.B, in inner, store *fileblob.Store, m *snapshot.Manifest, batch state.Keys, hashes []uint64, keys int) {
 	opts := state.Options{Descriptors: worldStates}
 	var opening, first, whole, eager []time.Duration
+	base, atFirst, most := residentMiB(), 0, 0
 	for b.Loop() {
 		begin := time.Now()
 		l, err := Open(b.Context(), in(b, opts), Options{Store: store, Manifest: m, Operator: "op", Groups: snapshot.AllGroups(), Log: slog.New(slog.DiscardHandler)})
@@ -100,8 +116,12 @@ func restart(b *testing.B, in inner, store *fileblob.Store, m *snapshot.Manifest
 		opening = append(opening, time.Since(begin))
 		l.Resolve(batch, hashes, nil)
 		first = append(first, time.Since(begin))
-		for l.LeftBytes() > 0 {
+		atFirst = max(atFirst, residentMiB()-base)
+		for steps := 0; l.LeftBytes() > 0; steps++ {
 			l.Step(2 * time.Millisecond)
+			if steps%1000 == 0 {
+				most = max(most, residentMiB()-base)
+			}
 		}
 		whole = append(whole, time.Since(begin))
 		if n := l.Stats().Keys; n != keys {
@@ -114,8 +134,22 @@ func restart(b *testing.B, in inner, store *fileblob.Store, m *snapshot.Manifest
 		eager = append(eager, time.Since(begin))
 		must(b, inner.Close())
 	}
+	b.ReportMetric(float64(atFirst), "first-MiB")
+	b.ReportMetric(float64(most), "all-MiB")
 	for what, times := range map[string][]time.Duration{"opened-ms": opening, "first-ms": first, "all-ms": whole, "eager-ms": eager} {
 		slices.Sort(times)
 		b.ReportMetric(float64(times[len(times)/2].Microseconds())/1000, what)
 	}
+}
+
+// residentMiB is the memory of this process; 0 where it cannot be told.
+func residentMiB() int {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(b), "VmRSS:")
+	kib := 0
+	_, _ = fmt.Sscan(rest, &kib)
+	return kib >> 10
 }
