@@ -252,7 +252,8 @@ func remoteConfig(r *pipelinefile.Remote, letters bool) remote.Config {
 	return remote.Config{
 		MaxBatch: r.MaxBatch, MaxInFlight: r.MaxInFlight, DeadLetters: letters,
 		Endpoint: endpoint.Config{
-			URL: r.URL.Value, CallTimeoutMs: r.CallTimeout.Milliseconds(), ConnectMs: r.ConnectTimeout.Milliseconds(), ReadMs: r.ReadTimeout.Milliseconds(),
+			URL: r.URL.Value, CallTimeoutMs: r.CallTimeout.Milliseconds(), ConnectMs: r.ConnectTimeout.Milliseconds(),
+			WriteMs: r.WriteTimeout.Milliseconds(), ReadMs: r.ReadTimeout.Milliseconds(), Insecure: r.TLS.Insecure,
 			CAFile: r.TLS.CAFile.Value, CertFile: r.TLS.CertFile.Value, KeyFile: r.TLS.KeyFile.Value, ServerName: r.TLS.ServerName.Value, H2C: r.H2C,
 		},
 	}

@@ -29,17 +29,21 @@ type Functions struct {
 type Remote struct {
 	Types       []Text // each a type, or namespace/*
 	URL         Text
-	MaxBatch    int // messages of a request; 0: the default
-	MaxInFlight int // requests under way in a task; 0: the default
-	// Timeouts: of a call with all its attempts, and of one attempt; 0: the defaults.
-	CallTimeout, ConnectTimeout, ReadTimeout time.Duration
-	H2C                                      bool
-	TLS                                      ClientTLS
-	Pos                                      Pos
+	MaxBatch    int           // messages of a request; 0: the default
+	MaxInFlight int           // requests under way in a task; 0: the default
+	CallTimeout time.Duration // of a call with all its attempts; 0: the default
+	// How long an attempt may stand still in each of its parts; 0: the defaults.
+	ConnectTimeout, WriteTimeout, ReadTimeout time.Duration
+	H2C                                       bool
+	TLS                                       ClientTLS
+	Pos                                       Pos
 }
 
 // ClientTLS names files of a client of TLS.
-type ClientTLS struct{ CAFile, CertFile, KeyFile, ServerName Text }
+type ClientTLS struct {
+	CAFile, CertFile, KeyFile, ServerName Text
+	Insecure                              bool // whoever answers is believed
+}
 
 // HTTP says which servers functions may ask the host to call.
 type HTTP struct {
@@ -115,6 +119,7 @@ func (r *reader) remote(n *yaml.Node) Remote {
 		"max_in_flight":   func(n *yaml.Node) { out.MaxInFlight = r.count(n, 1, 4096) },
 		"call_timeout":    func(n *yaml.Node) { out.CallTimeout = r.duration(n) },
 		"connect_timeout": func(n *yaml.Node) { out.ConnectTimeout = r.duration(n) },
+		"write_timeout":   func(n *yaml.Node) { out.WriteTimeout = r.duration(n) },
 		"read_timeout":    func(n *yaml.Node) { out.ReadTimeout = r.duration(n) },
 		"h2c":             func(n *yaml.Node) { out.H2C = r.flag(n) },
 		"tls": func(n *yaml.Node) {
@@ -123,6 +128,8 @@ func (r *reader) remote(n *yaml.Node) Remote {
 				"cert_file":   func(n *yaml.Node) { out.TLS.CertFile = r.text(n) },
 				"key_file":    func(n *yaml.Node) { out.TLS.KeyFile = r.text(n) },
 				"server_name": func(n *yaml.Node) { out.TLS.ServerName = r.text(n) },
+				// The name says what it means, so that nobody writes it by chance.
+				"insecure_skip_verify": func(n *yaml.Node) { out.TLS.Insecure = r.flag(n) },
 			})
 		},
 	})

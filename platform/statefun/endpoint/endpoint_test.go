@@ -1,11 +1,17 @@
 package endpoint
 
 import (
-	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"io"
+	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -74,40 +80,6 @@ func TestFailuresThatMayPassAreTriedAgainAndOthersNot(t *testing.T) {
 	}
 }
 
-func TestASilentASlowAndAHalfAnswerEachHaveTheirName(t *testing.T) {
-	silent := serve(t, func(_ http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
-		<-r.Context().Done()
-	})
-	slow := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
-		w.Write([]byte("x"))
-		w.(http.Flusher).Flush()
-		<-r.Context().Done()
-	})
-	half := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Length", "100")
-		w.Write([]byte("half"))
-		w.(http.Flusher).Flush()
-		panic(http.ErrAbortHandler)
-	})
-	for want, s := range map[string]*httptest.Server{"no whole answer within": silent, "the answer breaks off after 1 bytes: no whole answer within": slow, "the answer breaks off after 4 bytes": half} {
-		_, err := open(t, Config{URL: s.URL, CallTimeoutMs: 100, ReadMs: 30}).Call(t.Context(), "f", "", []byte("x"))
-		if !errors.Is(err, ErrExhausted) || !strings.Contains(err.Error(), want) {
-			t.Errorf("want %q: %v", want, err)
-		}
-	}
-	nobody := open(t, Config{URL: "http://127.0.0.1:1/", CallTimeoutMs: 60})
-	if _, err := nobody.Call(t.Context(), "f", "", nil); !errors.Is(err, ErrExhausted) || !strings.Contains(err.Error(), "refused") {
-		t.Error(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := nobody.Call(ctx, "f", "", nil); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-}
-
 func TestAUnixSocketIsAServer(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "f.sock")
 	l, err := net.Listen("unix", socket)
@@ -129,6 +101,7 @@ func TestAUnixSocketIsAServer(t *testing.T) {
 func TestTLSWithAnOwnAuthorityAndHTTP2(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }))
 	s.EnableHTTP2 = true
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	s.StartTLS()
 	t.Cleanup(s.Close)
@@ -156,25 +129,94 @@ func TestTLSWithAnOwnAuthorityAndHTTP2(t *testing.T) {
 }
 
 func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
-	for _, c := range []Config{
-		{URL: ""}, {URL: "ftp://x/"}, {URL: "http:///path"}, {URL: "http+unix://"}, {URL: "http://x/", CertFile: "a"}, {URL: "http://x/", CAFile: "/nowhere"}, {URL: "://"},
+	for _, c := range []struct {
+		config Config
+		want   string
+	}{
+		{Config{}, "the scheme is"}, {Config{URL: "ftp://x/"}, "the scheme is"}, {Config{URL: "http:///path"}, "no host"}, {Config{URL: "://"}, "missing protocol scheme"},
+		{Config{URL: "http+unix://"}, "no path of a socket"}, {Config{URL: "http+unix://f.sock/p"}, "write http+unix:///"},
+		{Config{URL: "http+unix:///run/{function.name}.sock"}, "cannot stand in the path of a socket"},
+		{Config{URL: "http://x/{function.type}"}, "the only placeholder is {function.name}"}, {Config{URL: "http://u:p@x/"}, "a password"},
+		{Config{URL: "https://x/", CertFile: "a"}, "stand together"}, {Config{URL: "https://x/", CAFile: "/nowhere"}, "no such file"},
+		{Config{URL: "http://x/", ServerName: "y"}, "without TLS"}, {Config{URL: "http://x/", Insecure: true}, "without TLS"},
+		{Config{URL: "https://x/", Insecure: true, ServerName: "y"}, "nobody is checked"},
 	} {
-		if _, err := New(c); !errors.Is(err, ErrConfig) {
-			t.Errorf("%+v: %v", c, err)
+		if _, err := New(c.config); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.config, err, c.want)
+		}
+		if err := c.config.Check(); c.config.CAFile == "" && !errors.Is(err, ErrConfig) { // files are not for Check
+			t.Errorf("check %+v: %v", c.config, err)
 		}
 	}
 }
 
-func TestRetryAfterIsHeard(t *testing.T) {
-	var calls atomic.Int32
-	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		if calls.Add(1) == 1 {
-			w.Header().Set("Retry-After", "1")
-			w.WriteHeader(429)
+func TestANameMeansNothingInAURL(t *testing.T) {
+	for _, c := range []struct{ url, name, want string }{
+		{"http://h/{function.name}", "greeter", "http://h/greeter"},
+		{"http://{function.name}.svc:8080/f", "a.b", "http://a.b.svc:8080/f"},
+		{"http://h/f?n={function.name}&x=1", "a b&c", "http://h/f?n=a%20b%26c&x=1"},
+		{"http://h/function.name/{function.name}", "x/../y", "http://h/function.name/x%2F..%2Fy"},
+		{"http://{function.name}.svc/", "me@elsewhere/", "http://me%40elsewhere%2F.svc/"}, // no host, which is refused later
+		{"https+unix:///run/f.sock/a/{function.name}?q=1", "g", "https://localhost/a/g?q=1"},
+		{"http+unix:///run/f%20g.sock", "g", "http://localhost"},
+	} {
+		u, err := parse(c.url)
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	start := time.Now()
-	if _, err := open(t, Config{URL: s.URL}).Call(t.Context(), "f", "", nil); err != nil || time.Since(start) < time.Second {
-		t.Errorf("%v after %s", err, time.Since(start))
+		if got := u.target(c.name); got != c.want {
+			t.Errorf("%s for %q: %s, want %s", c.url, c.name, got, c.want)
+		}
 	}
+	if u, err := parse("http+unix:///run/f%20g.sock/x"); err != nil || u.socket != "/run/f g.sock" {
+		t.Errorf("%+v, %v", u, err)
+	}
+	_, err := open(t, Config{URL: "http://{function.name}.svc/"}).Call(t.Context(), "me@elsewhere", "", nil)
+	if !errors.Is(err, ErrFinal) {
+		t.Error(err)
+	}
+}
+
+func TestAClientThatMustShowACertificateDoes(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, r.TLS.PeerCertificates[0].Subject.CommonName)
+	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequireAnyClientCert}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	cert, key := certificate(t, "weir")
+	if _, err := open(t, Config{URL: s.URL, Insecure: true, CallTimeoutMs: 50}).Call(t.Context(), "f", "", nil); !errors.Is(err, ErrExhausted) {
+		t.Errorf("without a certificate: %v", err)
+	}
+	got, err := open(t, Config{URL: s.URL, Insecure: true, CertFile: cert, KeyFile: key}).Call(t.Context(), "f", "", nil)
+	if err != nil || string(got) != "weir" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// certificate makes one that signs itself, in two files.
+func certificate(t *testing.T, name string) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
 }
