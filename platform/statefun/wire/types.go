@@ -21,11 +21,11 @@ func ReadKafkaRecord(b []byte) (r KafkaRecord, err error) {
 	err = fields(b, func(n protowire.Number, f field) (err error) {
 		switch n {
 		case 1:
-			r.Key, err = f.bytes()
+			r.Key, err = f.text()
 		case 2:
 			r.Value, err = f.bytes()
 		case 3:
-			r.Topic, err = f.bytes()
+			r.Topic, err = f.text()
 		}
 		return err
 	})

@@ -2,7 +2,10 @@ package wire
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -119,15 +122,80 @@ func TestWhatIsNoReplyIsRefused(t *testing.T) {
 		"unknown mutation":     message(100, message(1, number(1, 7))),
 		"a number for a text":  message(100, message(1, number(2, 7))),
 		"a state without name": message(101, message(1, message(3, []byte("t")))),
+		"no UTF-8":             message(100, message(1, message(2, []byte("\xff")))),
+		"only what is unknown": message(77, []byte("later versions")),
 		"unknown expiration":   message(101, message(1, message(1, []byte("s")), message(2, number(1, 9)))),
 	} {
 		if err := r.Read(b); !errors.Is(err, ErrReply) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+	// Texts, of which some are messages of unknown fields by chance.
+	for _, text := range []string{"<html>\n <body>502 Bad Gateway</body></html>", `{"error":"no"}`, "OK", "pa", "höhe"} {
+		err := r.Read([]byte(text))
+		if !errors.Is(err, ErrReply) || !errors.Is(err, ErrText) || !strings.Contains(err.Error(), strconv.Quote(strings.Join(strings.Fields(text), " "))) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 	if err := r.Read(make([]byte, MaxReplyBytes+1)); err == nil || !strings.Contains(err.Error(), "limit") {
 		t.Error(err)
 	}
+}
+
+func TestOfTheTwoAnswersTheLastOneCounts(t *testing.T) {
+	result, incomplete := golden(t, goldenReply), golden(t, goldenIncomplete)
+	var r Reply
+	if err := r.Read(slices.Concat(incomplete, result)); err != nil || r.Incomplete || len(r.Missing) != 0 || len(r.Sends) != 2 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := r.Read(slices.Concat(result, incomplete)); err != nil || !r.Incomplete || len(r.Missing) != 1 || len(r.Sends)+len(r.Mutations) != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	// The same one twice is one message in two parts.
+	if err := r.Read(slices.Concat(result, result)); err != nil || len(r.Sends) != 4 || len(r.Mutations) != 2 || string(r.Mutations[1].Value.Value) != "\x0d\x2b\x00\x00\x00" {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestAReplyThatWasReadBeforeTakesNoMemory(t *testing.T) {
+	var r Reply
+	b := golden(t, goldenReply)
+	var q Request
+	var name, typename, value = []byte("greeter"), []byte("t"), []byte("v")
+	state := Typed{typename, value}
+	n := testing.AllocsPerRun(100, func() {
+		if err := r.Read(b); err != nil {
+			t.Error(err)
+		}
+		q.Begin(Address{name, name, name})
+		q.State("seen", &state)
+		q.Invocation(nil, state)
+		q.Bytes()
+	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func FuzzRecords(f *testing.F) {
+	f.Add([]byte("\x0a\x01k\x12\x01v\x1a\x01t"))
+	f.Add([]byte(`{"topic":"t","payload":"p"}`))
+	f.Add([]byte("\x0d\x29\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if r, err := ReadKafkaRecord(b); err == nil && len(r.Key)+len(r.Value)+len(r.Topic) > len(b) {
+			t.Errorf("%+v of %x", r, b)
+		}
+		if r, err := ReadPlaygroundRecord(b); err == nil && r.Topic == "" {
+			t.Errorf("%+v of %q", r, b)
+		}
+		for _, kind := range []string{"bool", "int", "long", "float", "double", "string"} {
+			if v, ok := Plain(PrimitivePrefix+kind, b); ok {
+				if _, err := json.Marshal(v); err != nil {
+					t.Errorf("%s of %x cannot be shown: %v", kind, b, err)
+				}
+			}
+		}
+	})
 }
 
 func FuzzReply(f *testing.F) {
