@@ -271,7 +271,7 @@ func (f *files) room(hash uint64) error {
 	}
 	f.paths = append(f.paths, path)
 	f.hash, f.bytes = hash, 0
-	f.w = sstable.NewWriter(objstorageprovider.NewFileWritable(file),
+	f.w = sstable.NewWriter(objstorageprovider.NewFileWritable(vfs.NewSyncingFile(file, vfs.SyncingFileOptions{NoSyncOnClose: true, BytesPerSync: writtenBytes})),
 		f.b.options.MakeWriterOptions(0, f.b.db.TableFormat()))
 	return nil
 }

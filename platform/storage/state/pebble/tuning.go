@@ -65,7 +65,7 @@ var comparer = func() *pebble.Comparer {
 func (s *Store) options() *pebble.Options {
 	o := &pebble.Options{
 		FS: unsynced{vfs.Default}, Cache: s.cache, FileCache: s.files, Comparer: comparer,
-		DisableWAL: true, NoSyncOnClose: true, FormatMajorVersion: formatOfFolders,
+		DisableWAL: true, NoSyncOnClose: true, BytesPerSync: writtenBytes, FormatMajorVersion: formatOfFolders,
 		MemTableSize: uint64(min(memTableBytes, max(leastMemTableBytes, s.share()/memTableShare))), MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold: l0Threshold, L0StopWritesThreshold: l0Stop, L0CompactionFileThreshold: 1000,
 		LBaseMaxBytes: baseLevelBytes,
@@ -90,15 +90,26 @@ func (s *Store) options() *pebble.Options {
 	return o
 }
 
-// unsynced is a file system that never waits for the disk: what is in the folder
-// is deleted on opening.
+// writtenBytes of a file are handed to the disk at a time. Who lets them gather in
+// the page cache makes everybody wait who syncs on the same disk: the catalog and
+// the log, for whole seconds.
+const writtenBytes = 1 << 20
+
+// unsynced is a file system that keeps nothing safe: what is in the folder is
+// deleted on opening. It never waits until something is on the disk, only until the
+// disk takes it.
 type unsynced struct{ vfs.FS }
 
 type unsyncedFile struct{ vfs.File }
 
-func (unsyncedFile) Sync() error                { return nil }
-func (unsyncedFile) SyncData() error            { return nil }
-func (unsyncedFile) SyncTo(int64) (bool, error) { return false, nil }
+func (unsyncedFile) Sync() error     { return nil }
+func (unsyncedFile) SyncData() error { return nil }
+
+// SyncTo begins to write what comes before an offset.
+func (f unsyncedFile) SyncTo(offset int64) (bool, error) {
+	beginWriting(f.Fd(), offset)
+	return false, nil
+}
 func withoutSync(f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
