@@ -90,9 +90,9 @@ func (s *Store) options() *pebble.Options {
 	return o
 }
 
-// writtenBytes of a file are handed to the disk at a time. Who lets them gather in
-// the page cache makes everybody wait who syncs on the same disk: the catalog and
-// the log, for whole seconds.
+// writtenBytes of a file are handed to the disk at a time. Left to the system they
+// gather in the page cache, two gigabytes in a benchmark, and whoever syncs on the
+// same disk, as the catalog and the log do, may have to wait for them.
 const writtenBytes = 1 << 20
 
 // unsynced is a file system that keeps nothing safe: what is in the folder is
