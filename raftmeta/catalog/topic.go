@@ -38,8 +38,10 @@ type Topic struct {
 	Replicas    int       `json:"replicas"`
 	Retention   Retention `json:"retention"`
 	System      string    `json:"system,omitempty"` // why it exists, if no user made it: dead_letter, ingress
-	Created     int64     `json:"created"`
-	Changed     uint64    `json:"changed"`
+	// Origin is the cluster of whose backup it was restored: positions of that one hold in it, if they are of its incarnation.
+	Origin  string `json:"origin,omitempty"`
+	Created int64  `json:"created"`
+	Changed uint64 `json:"changed"`
 }
 
 // CreateTopic makes a topic; Result.Number is its incarnation. An empty Stream
@@ -56,7 +58,15 @@ type CreateTopic struct {
 	Replicas   int       `json:"replicas,omitempty"`
 	Retention  Retention `json:"retention"`
 	System     string    `json:"system,omitempty"`
+	// Origin, Incarnation and Above are of a restore from another cluster's backup: a stream that is
+	// there keeps its incarnation, and a new one is above all that the other cluster gave.
+	Origin      string `json:"origin,omitempty"`
+	Incarnation uint64 `json:"incarnation,omitempty"`
+	Above       uint64 `json:"above,omitempty"`
 }
+
+// MaxIncarnation bounds the incarnations that a restore may bring.
+const MaxIncarnation = 1 << 48
 
 func (c *CreateTopic) apply(tx *txn) error {
 	what := "create topic " + c.Name
@@ -85,11 +95,14 @@ func (c *CreateTopic) apply(tx *txn) error {
 	if err := checkLengths(what, c.Stream, c.Subject, c.System); err != nil {
 		return err
 	}
-	tx.counters.Incarnation++
+	incarnation, err := c.incarnation(tx, what)
+	if err != nil {
+		return err
+	}
 	t := &Topic{
-		Namespace: c.Namespace, Name: c.Name, Incarnation: tx.counters.Incarnation, Partitions: c.Partitions, Layout: c.Layout,
+		Namespace: c.Namespace, Name: c.Name, Incarnation: incarnation, Partitions: c.Partitions, Layout: c.Layout,
 		Stream: c.Stream, Subject: c.Subject, Replicas: max(c.Replicas, 1), Retention: c.Retention, System: c.System,
-		Created: c.At, Changed: tx.Revision,
+		Origin: c.Origin, Created: c.At, Changed: tx.Revision,
 	}
 	if t.Stream == "" {
 		t.Stream = fmt.Sprintf("%s-%s-%d", t.Namespace, t.Name, t.Incarnation)
@@ -110,6 +123,32 @@ func (c *CreateTopic) apply(tx *txn) error {
 	tx.changed(KindTopic, Key(c.Namespace, c.Name))
 	return nil
 }
+
+// incarnation numbers the topic. No number that it knows of is given again.
+func (c *CreateTopic) incarnation(tx *txn, what string) (uint64, error) {
+	if c.Origin == "" {
+		if c.Incarnation != 0 || c.Above != 0 {
+			return 0, refuse(ErrInvalid, "%s with an incarnation: only a restore from a backup brings one", what)
+		}
+		tx.counters.Incarnation++
+		return tx.counters.Incarnation, nil
+	}
+	if err := checkName("cluster", c.Origin); err != nil {
+		return 0, err
+	}
+	if c.Incarnation > MaxIncarnation || c.Above > MaxIncarnation {
+		return 0, refuse(ErrInvalid, "%s: its incarnation is above %d, which no cluster gives", what, uint64(MaxIncarnation))
+	}
+	tx.counters.Incarnation = max(tx.counters.Incarnation, c.Above, c.Incarnation)
+	if c.Incarnation != 0 {
+		return c.Incarnation, nil
+	}
+	tx.counters.Incarnation++
+	return tx.counters.Incarnation, nil
+}
+
+// Incarnations is the highest incarnation that was ever given.
+func (s *State) Incarnations() uint64 { return s.counters.Incarnation }
 
 // SetTopicRetention changes what a topic keeps.
 type SetTopicRetention struct {
