@@ -111,23 +111,35 @@ func (s *Service) typesFree(ctx context.Context, state *catalog.State, p *planne
 	if p.Messages == "" {
 		return nil
 	}
-	mine := typesOf(p.Graph)
-	for other := range state.Pipelines(p.namespace) {
-		if other.Name == p.File.Name.Value {
+	other, taken, err := s.typeTaken(ctx, state, p.namespace, p.File.Name.Value, p.Graph)
+	if err != nil || other == "" {
+		return err
+	}
+	return problem(p.File, typePos(p.File, taken), fmt.Sprintf("take it out of one of them by types:, or delete the other: weir pipeline delete %s", other),
+		"pipeline %s has the functions of type %s already", other, taken)
+}
+
+// typeTaken finds another pipeline of the namespace that has one of a graph's types; empty if none has.
+func (s *Service) typeTaken(ctx context.Context, state *catalog.State, namespace, pipeline string, g *jobgraph.Graph) (other, taken string, err error) {
+	mine := typesOf(g)
+	if len(mine) == 0 {
+		return "", "", nil
+	}
+	for other := range state.Pipelines(namespace) {
+		if other.Name == pipeline {
 			continue
 		}
 		u, err := s.usesOf(ctx, other)
 		if err != nil {
-			return fmt.Errorf("read types of pipeline %s: %w", other.Name, err)
+			return "", "", fmt.Errorf("read types of pipeline %s: %w", other.Name, err)
 		}
 		for _, t := range mine {
 			if slices.ContainsFunc(u.types, func(o string) bool { return functions.Overlap(o, t) }) {
-				return problem(p.File, typePos(p.File, t), fmt.Sprintf("take it out of one of them by types:, or delete the other: weir pipeline delete %s", other.Name),
-					"pipeline %s has the functions of type %s already", other.Name, t)
+				return other.Name, t, nil
 			}
 		}
 	}
-	return nil
+	return "", "", nil
 }
 
 // typePos is where a file takes a type.

@@ -97,12 +97,12 @@ func (s *Service) checkPositions(ctx context.Context, p *planned, what string, p
 
 // foreign says why positions are of another topic than the one that is there; empty if they are not.
 func (s *Service) foreign(ctx context.Context, state *catalog.State, sp *catalog.Savepoint, topic string, items []snapshot.ItemRef) string {
-	if sp.Cluster != "" && sp.Cluster != state.Settings.ClusterID {
-		return fmt.Sprintf("the savepoint was made in cluster %s, this is %s", sp.Cluster, state.Settings.ClusterID)
-	}
 	namespace, name, _ := strings.Cut(topic, "/")
 	t, ok := state.Topic(namespace, name)
-	if !ok {
+	switch {
+	case sp.Cluster != "" && sp.Cluster != state.Settings.ClusterID && (!ok || t.Origin != sp.Cluster):
+		return fmt.Sprintf("the savepoint was made in cluster %s, this is %s", sp.Cluster, state.Settings.ClusterID)
+	case !ok:
 		return "there is no such topic"
 	}
 	for _, item := range items {

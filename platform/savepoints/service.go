@@ -176,3 +176,6 @@ func (s *Service) object(ctx context.Context, what, name string, want catalog.Di
 	}
 	return b, nil
 }
+
+// Naming is what Keep wants held; see Options.
+func (s *Service) Naming() sync.Locker { return s.options.Naming }

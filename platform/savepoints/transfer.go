@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	weirv1 "github.com/weirstream/weir/platform/api/weir/v1"
 	"github.com/weirstream/weir/platform/storage/blob"
-	"github.com/weirstream/weir/platform/storage/snapshot"
 	"github.com/weirstream/weir/platform/topics"
 	"github.com/weirstream/weir/raftmeta"
 	"github.com/weirstream/weir/raftmeta/catalog"
@@ -31,14 +29,14 @@ func (s *Service) Export(ctx context.Context, r *weirv1.ExportSavepointRequest, 
 		return err
 	}
 	out := &pieces{send: func(b []byte) error { return send(&weirv1.ExportSavepointResponse{Data: b}) }}
-	if err := s.write(ctx, sp, out); err != nil {
+	if err := s.Write(ctx, sp, out); err != nil {
 		return fmt.Errorf("export savepoint %s: %w", sp.ID, err)
 	}
 	return out.flush()
 }
 
-// write writes a savepoint's archive.
-func (s *Service) write(ctx context.Context, sp *catalog.Savepoint, out io.Writer) error {
+// Write writes a savepoint's archive.
+func (s *Service) Write(ctx context.Context, sp *catalog.Savepoint, out io.Writer) error {
 	m, err := s.manifest(ctx, sp)
 	if err != nil {
 		return err
@@ -131,45 +129,20 @@ func (s *Service) Import(ctx context.Context, receive func() (*weirv1.ImportSave
 
 // take reads the archive into the store and then enters it into the catalog.
 func (s *Service) take(ctx context.Context, uid string, first *weirv1.ImportSavepointRequest, in io.Reader) (*catalog.Savepoint, int64, error) {
-	blobs := s.options.Blobs
-	c, size, err := readArchive(in, func(name string, r io.Reader) error {
-		_, err := blobs.Put(ctx, uid+"/"+objectPrefix+name, r)
-		return err
-	})
+	staged, err := s.stage(ctx, uid, in)
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := c.check(); err != nil {
-		return nil, 0, err
-	}
-	m, err := c.relocate(uid)
-	if err != nil {
-		return nil, 0, err
-	}
-	if err := snapshot.Verify(ctx, blobs, m); err != nil {
-		return nil, 0, damaged("%w", err)
-	}
-	graph, spec := digestOf(c.graph), digestOf(c.file)
 	s.options.Naming.Lock()
 	defer s.options.Naming.Unlock()
-	if err := s.keep(ctx, s.options.GraphName(graph), c.graph); err != nil {
-		return nil, 0, err
-	}
-	if err := s.keep(ctx, s.options.SpecName(spec), c.file); err != nil {
-		return nil, 0, err
-	}
-	digest, err := snapshot.WriteSavepoint(ctx, blobs, m)
+	c, err := s.Keep(ctx, staged, topics.Namespace(first.GetNamespace()))
 	if err != nil {
 		return nil, 0, err
 	}
-	label := first.GetLabel()
-	if label == "" {
-		label = c.header.Label
+	if label := first.GetLabel(); label != "" {
+		c.Label = label
 	}
-	result, err := s.options.Node.Propose(ctx, &catalog.ImportSavepoint{
-		At: s.options.Clock().UnixMicro(), Namespace: topics.Namespace(first.GetNamespace()), Pipeline: c.header.Pipeline, UID: uid,
-		Checkpoint: m.Meta.Checkpoint, Manifest: catalog.Digest(digest), Revision: c.header.Revision, Graph: graph, Spec: spec, Label: label, Cluster: c.header.Cluster,
-	})
+	result, err := s.options.Node.Propose(ctx, c)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -177,45 +150,7 @@ func (s *Service) take(ctx context.Context, uid string, first *weirv1.ImportSave
 	if !ok {
 		return nil, 0, fmt.Errorf("it was deleted again meanwhile: %w", catalog.ErrConflict)
 	}
-	return sp, size, nil
-}
-
-// relocate is the manifest of an archive whose objects were put below a uid.
-func (c *contents) relocate(uid string) (*snapshot.Manifest, error) {
-	return c.manifest.Relocated(uid, func(x snapshot.Extent) (snapshot.Extent, error) {
-		if x.Inline != nil {
-			return x, nil
-		}
-		if !strings.HasPrefix(x.Object, objectPrefix) || x.Held != "" || blob.CheckName(uid+"/"+x.Object) != nil {
-			return x, damaged("its manifest names %.100q, which is not in it", x.Object)
-		}
-		x.Object = uid + "/" + x.Object
-		return x, nil
-	})
-}
-
-// check holds the parts of an archive against each other.
-func (c *contents) check() error {
-	graph, err := jobgraph.Decode(c.graph)
-	if err == nil {
-		err = graph.Validate()
-	}
-	if err != nil {
-		return damaged("%s: %w", graphEntry, err)
-	}
-	if m := &c.manifest.Meta; m.Checkpoint != c.header.Checkpoint || m.Checkpoint == 0 {
-		return damaged("its manifest is of checkpoint %d, its header says %d", m.Checkpoint, c.header.Checkpoint)
-	}
-	for i := range c.manifest.Operators {
-		id := c.manifest.Operators[i].Operator
-		if _, _, ok := graph.Operator(id); !ok {
-			return damaged("it holds state of operator %.100q, which its graph does not have", id)
-		}
-		if len(c.manifest.Items(id, snapshot.KindTransaction)) > 0 {
-			return damaged("it holds output of operator %.100q that is not published", id)
-		}
-	}
-	return nil
+	return sp, staged.size, nil
 }
 
 // keep stores an object that is named by its content.
