@@ -38,7 +38,7 @@ var layers = []string{
 	"platform/operator",
 	"platform/planner",
 	"platform/runtime",
-	"platform/worker", "platform/cluster", "platform/modules", "platform/topics", "platform/pipelines", "platform/savepoints", "platform/statereader",
+	"platform/worker", "platform/cluster", "platform/modules", "platform/topics", "platform/pipelines", "platform/savepoints", "platform/backup", "platform/statereader",
 	"platform/gateway",
 	"platform/embednats", "platform/rpc", "platform/cli",
 	"platform/local",
