@@ -52,9 +52,36 @@ func (a audited) WrapStreamingClient(next connect.StreamingClientFunc) connect.S
 	return next
 }
 
-// WrapStreamingHandler implements connect.Interceptor. Streams of the API only read.
+// WrapStreamingHandler implements connect.Interceptor. A stream is written down when it has ended.
 func (a audited) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
-	return next
+	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
+		if a.log == nil || auth.TraceOf(conn.Spec().Procedure) != auth.TraceEach {
+			return next(ctx, conn)
+		}
+		first := &firstMessage{StreamingHandlerConn: conn}
+		err := next(ctx, first)
+		e := entryOf(conn.Spec().Procedure, conn.Peer().Addr, conn.RequestHeader(), auth.From(ctx), err)
+		e.Namespace, e.Target = first.namespace, first.target
+		a.log.Write(e)
+		return err
+	}
+}
+
+// firstMessage remembers what the first message of a stream is about.
+type firstMessage struct {
+	connect.StreamingHandlerConn
+	came              bool
+	namespace, target string
+}
+
+// Receive implements connect.StreamingHandlerConn.
+func (f *firstMessage) Receive(m any) error {
+	err := f.StreamingHandlerConn.Receive(m)
+	if err == nil && !f.came {
+		f.came = true
+		f.namespace, f.target = about(m)
+	}
+	return err
 }
 
 // entryOf says who asked for what and how it went. Texts of errors are left out:
@@ -85,6 +112,8 @@ func about(request any) (namespace, target string) {
 		}
 	case *weirv1.CallRequest:
 		target = m.GetMessage().GetType()
+	case interface{ GetOnlyNamespace() string }:
+		target = m.GetOnlyNamespace()
 	case interface{ GetName() string }:
 		target = m.GetName()
 	case interface{ GetTopic() string }:
