@@ -93,6 +93,10 @@ var methods = map[string]map[string]Access{
 		"ImportSavepoint": {deploys, InNamespace},
 		"DeleteSavepoint": {deploys, InNamespace},
 	},
+	"weir.v1.BackupService": {
+		"CreateBackup":  {admins, Everywhere},
+		"RestoreBackup": {admins, Everywhere},
+	},
 	"weir.v1.StateService": {
 		"GetState":  {readers, InNamespace},
 		"DumpState": {readers, InNamespace},

@@ -1,5 +1,6 @@
 // Package cli is the command weir: what a person types, what a script reads.
-// Client commands use nothing but the Connect API. Commands that run something
+// Client commands use nothing but the Connect API, and the format of backups to look
+// into one. Commands that run something
 // in this process (server, dev, run, test) hand plain options to the functions
 // of a Local, which the main package fills in. It must not know how a server is
 // built, nor any storage, log or sandbox behind it.
@@ -143,7 +144,7 @@ Client commands find the server by --server, else by WEIR_SERVER, else at
 		commands []*cobra.Command
 	}{
 		{groupRun, []*cobra.Command{a.serverCommand(), a.workerCommand(), a.devCommand(), a.runCommand(), a.testCommand(), a.initCommand()}},
-		{groupManage, []*cobra.Command{a.topicCommand(), a.moduleCommand(), a.pipelineCommand(), a.checkpointCommand(), a.savepointCommand(), a.stateCommand(), a.functionCommand(), a.statefunCommand(), a.deadLetterCommand(), a.namespaceCommand(), a.tokenCommand(), a.secretCommand(), a.controllerCommand()}},
+		{groupManage, []*cobra.Command{a.topicCommand(), a.moduleCommand(), a.pipelineCommand(), a.checkpointCommand(), a.savepointCommand(), a.backupCommand(), a.stateCommand(), a.functionCommand(), a.statefunCommand(), a.deadLetterCommand(), a.namespaceCommand(), a.tokenCommand(), a.secretCommand(), a.controllerCommand()}},
 		{groupLook, []*cobra.Command{a.auditCommand(), a.doctorCommand(), a.versionCommand()}},
 	} {
 		for _, c := range group.commands {

@@ -33,6 +33,7 @@ type clients struct {
 	modules    weirv1connect.ModuleServiceClient
 	pipelines  weirv1connect.PipelineServiceClient
 	savepoints weirv1connect.SavepointServiceClient
+	backups    weirv1connect.BackupServiceClient
 	state      weirv1connect.StateServiceClient
 	functions  weirv1connect.FunctionServiceClient
 	system     weirv1connect.SystemServiceClient
@@ -75,6 +76,7 @@ func (a *app) connect() (*clients, error) {
 		modules:    weirv1connect.NewModuleServiceClient(httpc, base, opts...),
 		pipelines:  weirv1connect.NewPipelineServiceClient(httpc, base, opts...),
 		savepoints: weirv1connect.NewSavepointServiceClient(httpc, base, opts...),
+		backups:    weirv1connect.NewBackupServiceClient(httpc, base, opts...),
 		state:      weirv1connect.NewStateServiceClient(httpc, base, opts...),
 		functions:  weirv1connect.NewFunctionServiceClient(httpc, base, opts...),
 		system:     weirv1connect.NewSystemServiceClient(httpc, base, opts...),

@@ -70,6 +70,7 @@ var codes = []struct {
 	{blob.ErrFull, connect.CodeResourceExhausted},
 	{blob.ErrNotFound, connect.CodeDataLoss},
 	{catalog.ErrDamaged, connect.CodeDataLoss},
+	{catalog.ErrNewer, connect.CodeFailedPrecondition},
 	{nats.ErrTimeout, connect.CodeUnavailable},
 	{nats.ErrNoResponders, connect.CodeUnavailable},
 	{nats.ErrConnectionClosed, connect.CodeUnavailable},

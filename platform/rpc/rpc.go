@@ -15,6 +15,7 @@ import (
 	"github.com/weirstream/weir/platform/api/weir/v1/weirv1connect"
 	"github.com/weirstream/weir/platform/auth/audit"
 	"github.com/weirstream/weir/platform/auth/secrets"
+	"github.com/weirstream/weir/platform/backup"
 	"github.com/weirstream/weir/platform/gateway"
 	"github.com/weirstream/weir/platform/modules"
 	"github.com/weirstream/weir/platform/pipelines"
@@ -43,6 +44,7 @@ type Deps struct {
 	Version    string
 	Gate       *Gate // nil: everybody may everything
 	Secrets    *secrets.Ring
+	Backup     *backup.Service
 	Audit      *audit.Log   // nil: nothing is written down
 	Checks     []Check      // of the doctor
 	Metrics    http.Handler // nil: no /metrics
@@ -58,7 +60,7 @@ type Deps struct {
 // services are the names by which health and reflection know ours.
 var services = []string{
 	weirv1connect.TopicServiceName, weirv1connect.ModuleServiceName, weirv1connect.PipelineServiceName,
-	weirv1connect.SystemServiceName, weirv1connect.TokenServiceName, weirv1connect.SavepointServiceName, weirv1connect.StateServiceName, weirv1connect.SecretServiceName, healthv1connect.HealthName,
+	weirv1connect.SystemServiceName, weirv1connect.TokenServiceName, weirv1connect.SavepointServiceName, weirv1connect.StateServiceName, weirv1connect.SecretServiceName, weirv1connect.BackupServiceName, healthv1connect.HealthName,
 }
 
 // New makes the handler of the one HTTP port.
@@ -78,6 +80,7 @@ func New(d Deps) http.Handler {
 	mux.Handle(weirv1connect.NewStateServiceHandler(&stateHandler{d.State}, small...))
 	mux.Handle(weirv1connect.NewSystemServiceHandler(&systemHandler{d}, small...))
 	mux.Handle(weirv1connect.NewSecretServiceHandler(&secretHandler{d.Node, d.Secrets}, small...))
+	mux.Handle(weirv1connect.NewBackupServiceHandler(&backupHandler{d.Backup}, small...))
 	mux.Handle(weirv1connect.NewTokenServiceHandler(&tokenHandler{d.Node}, small...))
 	mux.Handle(healthv1connect.NewHealthHandler(&healthHandler{ready: d.Ready}, small...))
 	names := services

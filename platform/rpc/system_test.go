@@ -66,7 +66,7 @@ func TestHealthAndReflectionNameTheServices(t *testing.T) {
 	s := grpcreflect.NewClient(trusting(), w.url, connect.WithGRPC()).NewStream(context.Background())
 	names, err := s.ListServices()
 	must(t, err)
-	if len(names) != 9 {
+	if len(names) != 10 {
 		t.Errorf("reflection names %v", names)
 	}
 	if _, err := s.Close(); err != nil {

@@ -29,7 +29,7 @@ func (s *Server) serve() error {
 	case s.node != nil:
 		api := rpc.New(rpc.Deps{
 			Node: s.node, Topics: s.topics, Pipelines: s.pipelines, Savepoints: s.savepoints, State: s.state, Functions: s.functions, Modules: s.modules, Version: s.options.Version,
-			Checks: s.checks(), Metrics: metrics.Handler(s.snapshot), Closing: s.closing, Gate: s.gate(), Secrets: s.ring, Audit: s.audit, Cluster: s.clusterDeps(), Internal: s.internal(),
+			Checks: s.checks(), Metrics: metrics.Handler(s.snapshot), Closing: s.closing, Gate: s.gate(), Secrets: s.ring, Backup: s.backup, Audit: s.audit, Cluster: s.clusterDeps(), Internal: s.internal(),
 		})
 		mux.Handle("/", s.toLeader(api))
 	case s.options.has(RoleGateway):

@@ -17,6 +17,7 @@ import (
 	"github.com/weirstream/weir/platform/auth/audit"
 	"github.com/weirstream/weir/platform/auth/secrets"
 	"github.com/weirstream/weir/platform/auth/tlsfiles"
+	"github.com/weirstream/weir/platform/backup"
 	"github.com/weirstream/weir/platform/cluster"
 	"github.com/weirstream/weir/platform/embednats"
 	"github.com/weirstream/weir/platform/gateway"
@@ -64,6 +65,7 @@ type Server struct {
 	topics     *topics.Service
 	pipelines  *pipelines.Service
 	savepoints *savepoints.Service
+	backup     *backup.Service
 	state      *statereader.Service
 	functions  *gateway.Gateway
 	logs       *logbook.Book

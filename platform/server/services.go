@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 
+	"github.com/weirstream/weir/platform/backup"
 	"github.com/weirstream/weir/platform/gateway"
 	"github.com/weirstream/weir/platform/pipelines"
 	"github.com/weirstream/weir/platform/savepoints"
@@ -29,6 +30,10 @@ func (s *Server) services() error {
 		Node: s.node, Blobs: s.blobs, Make: s.controller.Savepoint, GraphName: agent.GraphName, SpecName: pipelines.SpecName,
 		Naming:  s.pipelines.Naming(),
 		Version: s.options.Version, Clock: s.options.Clock,
+	})
+	s.backup = backup.New(backup.Options{
+		Node: s.node, Topics: s.topics, Modules: s.modules, Pipelines: s.pipelines, Savepoints: s.savepoints, Secrets: s.ring,
+		Make: s.controller.Savepoint, Version: s.options.Version, Clock: s.options.Clock,
 	})
 	s.state = statereader.New(statereader.Options{
 		Node: s.node, Blobs: s.blobs, Modules: s.modules, GraphName: agent.GraphName, ManifestName: controller.ManifestName,
