@@ -34,7 +34,7 @@ type Setup struct {
 	Binary     string
 	Dir        string // holds data/ and server.log
 	Listen     string
-	NATSListen string
+	NATSListen string   // empty: none, as with an existing NATS
 	Args       []string // more flags
 }
 
@@ -92,7 +92,10 @@ func (s Setup) Start(ctx context.Context, env ...string) (*Process, error) {
 		return nil, err
 	}
 	defer log.Close() // the child has its own
-	args := append([]string{"server", "--data-dir", s.DataDir(), "--listen", s.Listen, "--nats-listen", s.NATSListen}, s.Args...)
+	args := append([]string{"server", "--data-dir", s.DataDir(), "--listen", s.Listen}, s.Args...)
+	if s.NATSListen != "" {
+		args = append(args, "--nats-listen", s.NATSListen)
+	}
 	cmd := exec.Command(s.Binary, args...)
 	cmd.Env = append(os.Environ(), env...)
 	fmt.Fprintf(log, "--- start %s\n", strings.Join(env, " "))
