@@ -49,7 +49,8 @@ func Run(ctx context.Context, o cli.DevOptions, server Server) (err error) {
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	running.Go(func() {
 		ended <- server(ctx, cli.ServerOptions{
-			DataDir: data, Listen: o.Listen, Durability: cli.Interval, Log: o.Log, LogLevel: "warn", LogFormat: "text",
+			StateMiB: cli.DefaultStateMiB,
+			DataDir:  data, Listen: o.Listen, Durability: cli.Interval, Log: o.Log, LogLevel: "warn", LogFormat: "text",
 			Ready: func(url string) { ready <- url },
 		})
 	})
