@@ -120,7 +120,9 @@ func (s *Service) Import(ctx context.Context, receive func() (*weirv1.ImportSave
 	defer s.note(uid, false)
 	sp, size, err := s.take(ctx, uid, first, &stream{receive: receive, rest: first.GetData()})
 	if err != nil {
-		s.discard(uid)
+		if !errors.Is(err, raftmeta.ErrUnknownOutcome) { // else the catalog may name the files, and the sweeper finds out
+			s.discard(uid)
+		}
 		return nil, fmt.Errorf("import savepoint: %w", err)
 	}
 	view := s.options.Node.View()
