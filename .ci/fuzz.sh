@@ -6,6 +6,6 @@ grep -rlE '^func Fuzz' --include='*_test.go' abi wasmhost raftmeta platform | wh
     dir=$(dirname "$file")
     grep -oE '^func Fuzz[A-Za-z0-9_]*' "$file" | sed 's/^func //' | while read -r target; do
         echo "== $dir $target"
-        go test "./$dir" -run '^$' -fuzz "^$target\$" -fuzztime "$time"
+        go test "./$dir" -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x
     done
 done
