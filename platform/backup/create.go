@@ -47,20 +47,27 @@ func (s *Service) Create(ctx context.Context, r *weirv1.CreateBackupRequest, sen
 		return refuse(catalog.ErrInvalid, "%s: without savepoints there is nothing to stop for, to add or to leave out", what)
 	}
 	out := &sender{send: send}
+	summary, err := s.create(ctx, r, out)
+	switch {
+	case err != nil && r.GetStop():
+		return hint(fmt.Errorf("%s: %w", what, err), "pipelines were told to stop and stay so; weir pipeline resume NAME starts one")
+	case err != nil:
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return out.message(&weirv1.CreateBackupResponse{Summary: SummaryMessage(summary)})
+}
+
+func (s *Service) create(ctx context.Context, r *weirv1.CreateBackupRequest, out *sender) (*archive.Summary, error) {
 	ran, err := s.stop(ctx, r, out)
 	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return nil, err
 	}
 	set := &savepointSet{service: s, request: r, out: out, ran: ran}
 	defer set.forget()
 	if err := set.take(ctx); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return nil, err
 	}
-	summary, err := s.write(ctx, set, out)
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return out.message(&weirv1.CreateBackupResponse{Summary: SummaryMessage(summary)})
+	return s.write(ctx, set, out)
 }
 
 // stop stops the pipelines, if that was asked for, and tells which were to run.

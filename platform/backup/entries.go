@@ -136,9 +136,11 @@ func (p *plan) topic(ctx context.Context, t *archive.Topic) (*restoredTopic, err
 			p.clash("topic", key, "it is another")
 			return out, nil
 		}
-		out.topic, out.empty = old, false
-		p.add("topic", t.Namespace, t.Name, doneThere, step{after: after})
-		return out, nil
+		out.topic, out.empty = old, !found // an earlier try may have ended before its stream
+		if err == nil {
+			p.add("topic", t.Namespace, t.Name, doneThere, step{after: after})
+			return out, nil
+		}
 	}
 	switch {
 	case err != nil && !errors.Is(err, jetstream.ErrUnfit):

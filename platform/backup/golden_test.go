@@ -31,9 +31,14 @@ type cluster struct {
 }
 
 func fresh(t *testing.T, key string) *cluster {
+	return freshWith(t, server.Options{SecretsKeyFile: key})
+}
+
+func freshWith(t *testing.T, o server.Options) *cluster {
 	t.Helper()
 	dir := t.TempDir()
-	s, err := server.Start(t.Context(), server.Options{DataDir: dir, Listen: "127.0.0.1:0", SecretsKeyFile: key, Version: "v-test"})
+	o.DataDir, o.Listen, o.Version = dir, "127.0.0.1:0", "v-test"
+	s, err := server.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

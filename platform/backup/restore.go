@@ -28,7 +28,7 @@ type restoring struct {
 	texts     map[catalog.Digest][]byte // of graphs and files
 	manifests map[catalog.Digest][]byte // by module
 	staged    map[int]*savepoints.Staged
-	entered   map[int]bool // savepoints whose files the catalog names
+	entered   map[int]bool // savepoints whose files the catalog may name
 
 	out *weirv1.RestoreBackupResponse
 }
@@ -181,7 +181,7 @@ func keep[T any](all []T, wanted func(T) bool) []T {
 	return out
 }
 
-// release takes away what the catalog does not name.
+// release takes away what the catalog cannot name; the sweeper finds what it does not name after all.
 func (r *restoring) release() {
 	for n, staged := range r.staged {
 		if r.entered[n] {

@@ -29,14 +29,13 @@ func (p *plan) savepoint(sp *archive.Savepoint) {
 	}
 	s := p.add("savepoint", sp.Namespace, "", doneMade, step{
 		before: func(ctx context.Context) error {
-			_, err := p.r.service.options.Savepoints.Keep(ctx, staged, sp.Namespace)
-			return err
-		},
-		command: func() catalog.Command { return staged.Command(sp.Namespace, p.r.service.options.Clock()) },
-		after: func(context.Context) error {
-			p.r.entered[sp.Number] = true
+			if _, err := p.r.service.options.Savepoints.Keep(ctx, staged, sp.Namespace); err != nil {
+				return err
+			}
+			p.r.entered[sp.Number] = true // from now on it may be, whatever becomes of the proposal
 			return nil
 		},
+		command: func() catalog.Command { return staged.Command(sp.Namespace, p.r.service.options.Clock()) },
 	})
 	s.entry.Note = fmt.Sprintf("of pipeline %s, checkpoint %d", sp.Pipeline, sp.Checkpoint)
 	s.entered = func(r catalog.Result) {

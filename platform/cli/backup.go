@@ -94,6 +94,9 @@ again by a pipeline that is restored: to move a cluster, say --stop.`,
 				return printJSON(a.env.Stdout, summary)
 			}
 			a.confirm("backup of cluster %s in %s, %s: %s", summary.GetCluster(), args[0], size(uint64(in.count)), contents(summary))
+			if r.GetStop() {
+				a.confirm("pipelines are stopped; to go on here instead: weir pipeline resume NAME")
+			}
 			return nil
 		}),
 	}
