@@ -82,9 +82,6 @@ func (e *Endpoint) attempt(budget context.Context, target, key string, request [
 		failed.Body = shown(body)
 		failed.Final, failed.Cause = !passing(resp.StatusCode), statusError(resp, failed.Body)
 		return nil, failed, retryAfter(resp)
-	case len(body) == 0 && endsByClosing(resp):
-		failed.Cause = fmt.Errorf("%w after 0 bytes: it has no length, so that an empty one cannot be told from a lost one", ErrHalf)
-		return nil, failed, 0
 	}
 	return body, nil, 0
 }
@@ -98,12 +95,6 @@ func statusError(resp *http.Response, body string) error {
 		text += ": " + body
 	}
 	return fmt.Errorf("%w %s", ErrStatus, text)
-}
-
-// endsByClosing says that the end of the connection was that of the body: what a
-// server that dies looks like.
-func endsByClosing(resp *http.Response) bool {
-	return resp.ProtoMajor == 1 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0
 }
 
 // retryAfter reads both forms of the header.

@@ -260,7 +260,6 @@ func TestHalfAnswersHaveTheirNames(t *testing.T) {
 		"<html>no HTTP</>": {ErrHalf, "malformed"},
 		"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf":                   {ErrHalf, "breaks off after 4 bytes"},
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n8;": {ErrHalf, "breaks off after 4 bytes"},
-		"HTTP/1.1 200 OK\r\n\r\n":                                              {ErrHalf, "cannot be told from a lost one"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			e, err := build(Config{URL: "http://server/", CallTimeoutMs: 40}, raw(answer))
@@ -271,7 +270,9 @@ func TestHalfAnswersHaveTheirNames(t *testing.T) {
 			e.Close()
 		})
 	}
-	for _, answer := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\nwhole"} {
+	// The Python SDK answers with nothing if there is nothing to do, and its users'
+	// servers may not say that this is all.
+	for _, answer := range []string{"HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\nwhole"} {
 		synctest.Test(t, func(t *testing.T) {
 			e, err := build(Config{URL: "http://server/", CallTimeoutMs: 40}, raw(answer))
 			if err != nil {
