@@ -1,65 +1,14 @@
 package sdktest
 
 import (
-	"bufio"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/weirstream/weir/platform/operator/remote"
 	"github.com/weirstream/weir/platform/statefun/endpoint"
 )
-
-// server starts a program that prints the address it listens on, and gives that.
-func server(t testing.TB, dir string, command ...string) string {
-	t.Helper()
-	c := exec.Command(command[0], command[1:]...)
-	c.Dir = dir
-	c.Stderr = os.Stderr
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatalf("%v: it ended without saying where it listens: %v", command, err)
-	}
-	return strings.TrimSpace(line)
-}
-
-// goServer builds the server with the Go SDK once.
-var buildGo = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "weir-sdktest")
-	if err != nil {
-		return "", err
-	}
-	binary := filepath.Join(dir, "greeter")
-	c := exec.Command("go", "build", "-o", binary, ".")
-	c.Dir = "go"
-	if out, err := c.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the server with the Go SDK: %w\n%s", err, out)
-	}
-	return binary, nil
-})
-
-func goServer(t testing.TB) string {
-	t.Helper()
-	binary, err := buildGo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return server(t, "", binary)
-}
 
 // text is a StateFun string of fewer than 128 bytes.
 func text(s string) string { return "\x0a" + string(rune(len(s))) + s }
@@ -117,4 +66,6 @@ func conform(t *testing.T, address string) {
 	}
 }
 
-func TestTheGoSDKRunsUnchanged(t *testing.T) { conform(t, goServer(t)) }
+func TestEachSDKRunsUnchangedBehindAStage(t *testing.T) {
+	each(t, func(t *testing.T, _ sdk, address string) { conform(t, address) })
+}
